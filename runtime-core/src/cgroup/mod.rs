@@ -1,0 +1,7 @@
+//! Cgroups.
+
+use serde::Serialize;
+
+/// Usage figures of a cgroup.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Stats {}
