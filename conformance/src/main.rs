@@ -1,2 +1,43 @@
-//! Placeholder.
-fn main() {}
+//! Proves a container runtime from outside: what the runtime-spec says, what callers of runc rely on.
+//!
+//! `cargo run --release -p conformance` does everything; see the README beside this crate.
+
+mod harness;
+mod options;
+mod subjects;
+mod sys;
+
+use std::process::ExitCode;
+
+use harness::runner;
+use options::{Mode, Options};
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("conformance: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = match &options.mode {
+        Mode::Help => {
+            print!("{}", options::USAGE);
+            Ok(true)
+        }
+        Mode::List => {
+            runner::list(&options);
+            Ok(true)
+        }
+        Mode::One { name, dir } => runner::run_one(&options, name, dir),
+        Mode::Suite => runner::run_suite(&options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("conformance: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The only door to `unsafe` of the suite: what must happen between fork and exec of a command.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Gives the command `fds` at the numbers that stand beside them.
+///
+/// The descriptors must stay open until the command was spawned, so the closure owns them.
+pub fn pass_fds(command: &mut Command, fds: Vec<(OwnedFd, RawFd)>) {
+    let hook = move || {
+        // First out of the way of every target number, then into place: sources and targets may overlap.
+        let mut moved = [(-1, -1); 32];
+        for (slot, (fd, target)) in moved.iter_mut().zip(&fds) {
+            // SAFETY: fcntl on a descriptor that the closure owns; no memory is involved.
+            let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 200) };
+            if copy < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            *slot = (copy, *target);
+        }
+        for (copy, target) in moved.iter().take(fds.len()) {
+            // SAFETY: dup2 on descriptor numbers; no memory is involved.
+            if unsafe { libc::dup2(*copy, *target) } < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the hook only makes system calls that are safe between fork and exec; it does not allocate.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Ignores and blocks the given signals in the command, so that a test sees what is passed on.
+pub fn disturb_signals(command: &mut Command, ignored: Vec<i32>, blocked: Vec<i32>) {
+    let hook = move || {
+        for signal in &ignored {
+            // SAFETY: SIG_IGN is a valid disposition and involves no handler code.
+            unsafe { libc::signal(*signal, libc::SIG_IGN) };
+        }
+        // SAFETY: an all-zero sigset_t is valid storage, which sigemptyset initialises.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live local.
+        unsafe { libc::sigemptyset(&mut set) };
+        for signal in &blocked {
+            // SAFETY: the pointer is to a live, initialised local.
+            unsafe { libc::sigaddset(&mut set, *signal) };
+        }
+        // SAFETY: the set is initialised, and the old one is not asked for.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()) };
+        Ok(())
+    };
+    // SAFETY: the hook only makes system calls that are safe between fork and exec; it does not allocate.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Makes the command the leader of a new session whose controlling terminal is its standard input.
+pub fn own_terminal(command: &mut Command) {
+    let hook = || {
+        // SAFETY: setsid takes no arguments.
+        if unsafe { libc::setsid() } < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: TIOCSCTTY takes an integer argument.
+        if unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        Ok(())
+    };
+    // SAFETY: the hook only makes system calls that are safe between fork and exec; it does not allocate.
+    unsafe { command.pre_exec(hook) };
+}
