@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    harness::pace::set(options.stretch);
     let outcome = match &options.mode {
         Mode::Help => {
             print!("{}", options::USAGE);

@@ -13,6 +13,7 @@ Runs the conformance suite against a container runtime and ends with `N passed, 
   --list              list the tests, run nothing
   --junit FILE        write the results as JUnit XML, too
   --jobs N            tests at a time (default: the number of processors, at least 2)
+  --stretch N         give everything N times as long, as under emulation
   --no-unit           leave out the unit tests of the workspace
   --no-build          build nothing: the programs are beside this executable already
   --no-install        install no Debian packages
@@ -49,6 +50,8 @@ pub struct Options {
     pub junit: Option<PathBuf>,
     /// `--jobs`
     pub jobs: usize,
+    /// `--stretch`, the factor of all deadlines
+    pub stretch: u32,
     /// Cleared by `--no-unit`.
     pub unit: bool,
     /// Cleared by `--no-build`.
@@ -67,6 +70,7 @@ impl Options {
             filters: Vec::new(),
             junit: None,
             jobs: processors.max(2),
+            stretch: 1,
             unit: true,
             build: true,
             install: true,
@@ -91,6 +95,11 @@ impl Options {
                         .parse()
                         .map_err(|_| "--jobs needs a number".to_string())?;
                     options.jobs = jobs.max(1);
+                }
+                "--stretch" => {
+                    options.stretch = value()?
+                        .parse()
+                        .map_err(|_| "--stretch needs a number".to_string())?;
                 }
                 "--one" => {
                     let name = value()?;

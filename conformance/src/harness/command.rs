@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::pace::stretch;
 use super::{Outcome, Stop};
 use crate::sys;
 
@@ -200,7 +201,7 @@ impl Spawned {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            if begin.elapsed() > self.deadline {
+            if begin.elapsed() > stretch(self.deadline) {
                 self.child.kill()?;
                 self.child.wait()?;
                 return Err(Stop::Failed(format!(

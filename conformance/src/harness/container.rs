@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::bundle::Bundle;
 use super::command::{Cmd, Output, Spawned};
 use super::host::Host;
+use super::pace::stretch;
 use super::{Outcome, Stop};
 
 /// A test's surroundings; all in it is the test's own.
@@ -250,7 +251,7 @@ pub fn eventually<T>(limit: Duration, mut attempt: impl FnMut() -> Outcome<T>) -
     let begin = Instant::now();
     loop {
         match attempt() {
-            Err(Stop::Failed(message)) if begin.elapsed() > limit => {
+            Err(Stop::Failed(message)) if begin.elapsed() > stretch(limit) => {
                 return Err(Stop::Failed(format!("{message} (after {limit:?})")));
             }
             Err(Stop::Failed(_)) => std::thread::sleep(Duration::from_millis(10)),

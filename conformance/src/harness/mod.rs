@@ -5,6 +5,7 @@ pub mod command;
 pub mod container;
 pub mod host;
 pub mod leftovers;
+pub mod pace;
 pub mod prepare;
 pub mod report;
 pub mod runner;
@@ -14,6 +15,7 @@ use std::fmt;
 pub use bundle::Bundle;
 pub use command::{Cmd, Output};
 pub use container::{Container, Ctx};
+pub use prepare::beside;
 
 /// Why a test did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]

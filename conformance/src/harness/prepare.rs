@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::host::which;
 use super::report::{Row, Status};
+use super::{Outcome, Stop};
 use crate::options::Options;
 
 /// Debian packages that tests use, each with a program that it brings.
@@ -41,6 +42,15 @@ fn target_dir() -> Result<PathBuf, String> {
     exe.parent()
         .map(Path::to_path_buf)
         .ok_or_else(|| "own executable has no directory".into())
+}
+
+/// A program of this suite, which cargo put beside this one.
+pub fn beside(name: &str) -> Outcome<PathBuf> {
+    let program = target_dir().map_err(Stop::Failed)?.join(name);
+    match program.is_file() {
+        true => Ok(program),
+        false => Err(Stop::Failed(format!("no program {}", program.display()))),
+    }
 }
 
 fn cargo() -> Command {

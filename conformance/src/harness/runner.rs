@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::bundle::make_template;
 use super::host::{Host, descendants};
 use super::leftovers::{Leftovers, kill_below, reap, remove_cgroups};
+use super::pace;
 use super::prepare::{self, Programs};
 use super::report::{Report, Row, Status};
 use super::{Ctx, Stop, Test};
@@ -177,6 +178,8 @@ impl Suite {
         command
             .arg("--runtime")
             .arg(&self.runtime)
+            .arg("--stretch")
+            .arg(pace::factor().to_string())
             .arg("--one")
             .arg(test.name)
             .arg(dir);
@@ -247,7 +250,7 @@ impl Suite {
 }
 
 fn begin_deadline(seconds: u64) -> Instant {
-    Instant::now() + Duration::from_secs(seconds)
+    Instant::now() + pace::stretch(Duration::from_secs(seconds))
 }
 
 /// What the names of a test's containers and cgroups start with.

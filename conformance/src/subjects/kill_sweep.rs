@@ -1,0 +1,86 @@
+//! A runtime that is killed at any system call leaves nothing that `delete --force` does not remove.
+//!
+//! The work is done by the program `sweep`, in a pid and a mount namespace of its own.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Ctx, Outcome, Test, beside, pace};
+use crate::{check, fail};
+
+/// The peers were measured with the same sweep; `delete --force` of theirs trusts a state file that is written late.
+const PEERS: &[(&str, &str)] = &[
+    (
+        "crun",
+        "a kill between clone and the state file leaves the cgroups, and often a live init",
+    ),
+    (
+        "runc",
+        "a kill before the state file is written leaves the cgroups",
+    ),
+];
+
+/// The rows of this subject.
+pub const TESTS: &[Test] = &[
+    Test::new("kill-sweep/create", |ctx| sweep(ctx, "create"))
+        .peers(PEERS)
+        .deadline(300),
+    Test::new("kill-sweep/run-detached", |ctx| sweep(ctx, "run"))
+        .peers(PEERS)
+        .deadline(300),
+    Test::new("kill-sweep/start", |ctx| sweep(ctx, "start")).deadline(300),
+    Test::new("kill-sweep/delete", |ctx| sweep(ctx, "delete")).deadline(300),
+    Test::new("kill-sweep/exec", |ctx| sweep(ctx, "exec")).deadline(300),
+    Test::new("kill-sweep/kill", |ctx| sweep(ctx, "kill")).deadline(300),
+    Test::new("kill-sweep/pause", |ctx| sweep(ctx, "pause")).deadline(300),
+    Test::new("kill-sweep/resume", |ctx| sweep(ctx, "resume")).deadline(300),
+    Test::new("kill-sweep/update", |ctx| sweep(ctx, "update")).deadline(300),
+];
+
+/// Kills for a peer, or where time is dear: enough to show that the sweep bites.
+const SAMPLE: &str = "40";
+
+fn sweep(ctx: &Ctx, verb: &str) -> Outcome {
+    let group = ctx.fresh("sweep");
+    let mut bundle = ctx.bundle()?;
+    bundle
+        .args(&["sleep", "1000"])
+        .set("/linux/cgroupsPath", json!(format!("/{group}/c")));
+    bundle.write()?;
+    let complete = ctx.is("oci-rt") && !pace::slow();
+    let report = ctx
+        .command(beside("sweep")?)
+        .args(["--verb", verb, "--group", &group, "--seconds", "200"])
+        .args(["--points", if complete { "5000" } else { SAMPLE }])
+        .arg("--runtime")
+        .arg(&ctx.runtime)
+        .arg("--bundle")
+        .arg(&bundle.dir)
+        .arg("--root")
+        .arg(ctx.dir.join("swept"))
+        .deadline(std::time::Duration::from_secs(290))
+        .ok()?
+        .json()?;
+    let (calls, points) = (&report["calls"], &report["points"]);
+    check!(
+        points.as_u64().is_some_and(|points| points > 20),
+        "only {points} kills in {calls} system calls"
+    );
+    check!(
+        !complete || report["complete"] == true,
+        "only {points} of {calls} system calls in the time given"
+    );
+    match report["defects"].as_array() {
+        None => fail!("the report has no list of defects: {report}"),
+        Some(defects) if defects.is_empty() => Ok(()),
+        Some(defects) => fail!(
+            "{} of {points} kills in {calls} system calls had consequences, like {}",
+            defects.len(),
+            defects
+                .iter()
+                .take(3)
+                .map(Value::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        ),
+    }
+}
