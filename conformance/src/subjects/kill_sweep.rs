@@ -19,6 +19,12 @@ const PEERS: &[(&str, &str)] = &[
     ),
 ];
 
+/// It protects its executable by a bind mount on /tmp, in sight of the host, that is undone a few calls later.
+const OTHERS: &[(&str, &str)] = &[(
+    "crun",
+    "a kill soon after the start leaves a mount of its executable on /tmp",
+)];
+
 /// The rows of this subject.
 pub const TESTS: &[Test] = &[
     Test::new("kill-sweep/create", |ctx| sweep(ctx, "create"))
@@ -27,13 +33,27 @@ pub const TESTS: &[Test] = &[
     Test::new("kill-sweep/run-detached", |ctx| sweep(ctx, "run"))
         .peers(PEERS)
         .deadline(300),
-    Test::new("kill-sweep/start", |ctx| sweep(ctx, "start")).deadline(300),
-    Test::new("kill-sweep/delete", |ctx| sweep(ctx, "delete")).deadline(300),
-    Test::new("kill-sweep/exec", |ctx| sweep(ctx, "exec")).deadline(300),
-    Test::new("kill-sweep/kill", |ctx| sweep(ctx, "kill")).deadline(300),
-    Test::new("kill-sweep/pause", |ctx| sweep(ctx, "pause")).deadline(300),
-    Test::new("kill-sweep/resume", |ctx| sweep(ctx, "resume")).deadline(300),
-    Test::new("kill-sweep/update", |ctx| sweep(ctx, "update")).deadline(300),
+    Test::new("kill-sweep/start", |ctx| sweep(ctx, "start"))
+        .peers(OTHERS)
+        .deadline(300),
+    Test::new("kill-sweep/delete", |ctx| sweep(ctx, "delete"))
+        .peers(OTHERS)
+        .deadline(300),
+    Test::new("kill-sweep/exec", |ctx| sweep(ctx, "exec"))
+        .peers(OTHERS)
+        .deadline(300),
+    Test::new("kill-sweep/kill", |ctx| sweep(ctx, "kill"))
+        .peers(OTHERS)
+        .deadline(300),
+    Test::new("kill-sweep/pause", |ctx| sweep(ctx, "pause"))
+        .peers(OTHERS)
+        .deadline(300),
+    Test::new("kill-sweep/resume", |ctx| sweep(ctx, "resume"))
+        .peers(OTHERS)
+        .deadline(300),
+    Test::new("kill-sweep/update", |ctx| sweep(ctx, "update"))
+        .peers(OTHERS)
+        .deadline(300),
 ];
 
 /// Kills for a peer, or where time is dear: enough to show that the sweep bites.

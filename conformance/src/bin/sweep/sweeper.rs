@@ -106,11 +106,14 @@ impl Sweeper<'_> {
     /// Runs a command that has to succeed, so that there is something to kill.
     fn must(&self, args: &[&str]) -> Result<(), String> {
         let status = trace::plain(&mut self.command(args)?, DEADLINE)?;
-        if status.is_some_and(|status| status.success()) {
+        if status == Some(0) {
             return Ok(());
         }
         let message = fs::read_to_string(&self.messages).unwrap_or_default();
-        Err(format!("{args:?} ended with {status:?}: {}", message.trim()))
+        Err(match status {
+            Some(code) => format!("{args:?} ended with {code}: {}", message.trim()),
+            None => format!("{args:?} did not end within {DEADLINE:?}: {}", message.trim()),
+        })
     }
 
     /// Brings the container into the state that the verb needs.
@@ -190,10 +193,10 @@ impl Sweeper<'_> {
             &["delete", "--force", ID],
         ] {
             match trace::plain(&mut self.command(args)?, DEADLINE)? {
-                Some(status) if status.success() => {}
-                Some(status) => {
+                Some(0) => {}
+                Some(code) => {
                     let message = fs::read_to_string(&self.messages).unwrap_or_default();
-                    found.push(format!("{args:?}: {status}: {}", message.trim()));
+                    found.push(format!("{args:?} ended with {code}: {}", message.trim()));
                 }
                 None => found.push(format!("{args:?} did not end within {DEADLINE:?}")),
             }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -160,23 +160,33 @@ fn thread_group(pid: Pid) -> Option<Pid> {
     line.trim().parse().ok().map(Pid::from_raw)
 }
 
-/// Runs `command` untraced, for `deadline` at most; `None` when it had to be killed.
-pub fn plain(command: &mut Command, deadline: Duration) -> Result<Option<ExitStatus>, String> {
-    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+/// Runs `command` untraced, for `deadline` at most; its exit code (128 + n after a signal), `None` when it had to be
+/// killed.
+///
+/// Orphans are reaped meanwhile, as any init does: a container's pid namespace does not end before that.
+pub fn plain(command: &mut Command, deadline: Duration) -> Result<Option<i32>, String> {
+    let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let pid = Pid::from_raw(child.id() as i32);
     let start = Instant::now();
+    let mut late = false;
     let mut pause = Duration::from_micros(200);
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(Some(status)),
-            Ok(None) if start.elapsed() > deadline => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Ok(None);
+        match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(ended, code)) if ended == pid => return Ok((!late).then_some(code)),
+            Ok(WaitStatus::Signaled(ended, signal, _)) if ended == pid => {
+                return Ok((!late).then_some(128 + signal as i32));
             }
-            Ok(None) => thread::sleep(pause),
-            Err(error) => return Err(format!("wait for {command:?}: {error}")),
+            Ok(WaitStatus::StillAlive) => {
+                if !late && start.elapsed() > deadline {
+                    late = true;
+                    kill(pid, Signal::SIGKILL).map_err(|errno| format!("kill {command:?}: {errno}"))?;
+                }
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(5));
+            }
+            Ok(_) => {}
+            Err(errno) => return Err(format!("wait for {command:?}: {errno}")),
         }
-        pause = (pause * 2).min(Duration::from_millis(5));
     }
 }
 
