@@ -164,6 +164,11 @@ impl Cmd {
         self.spawn()?.wait()
     }
 
+    /// Runs the command to its end, which must be this exit code.
+    pub fn exits(self, code: i32) -> Outcome<Output> {
+        self.output()?.exits(code)
+    }
+
     /// Runs the command to its end, which must be exit code 0.
     pub fn ok(self) -> Outcome<Output> {
         self.output()?.ok()

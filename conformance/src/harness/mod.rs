@@ -114,10 +114,14 @@ macro_rules! check {
 /// Fails the test unless both are equal; the last arguments say what is compared.
 #[macro_export]
 macro_rules! check_eq {
-    ($got:expr, $want:expr, $($arg:tt)*) => {{
-        let (got, want) = (&$got, &$want);
-        if got != want {
-            $crate::fail!("{}: got {got:?}, want {want:?}", format!($($arg)*))
+    ($got:expr, $want:expr, $($arg:tt)*) => {
+        // A match keeps temporaries of both sides alive.
+        match (&$got, &$want) {
+            (got, want) => {
+                if got != want {
+                    $crate::fail!("{}: got {got:?}, want {want:?}", format!($($arg)*))
+                }
+            }
         }
-    }};
+    };
 }
