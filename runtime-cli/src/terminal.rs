@@ -1,0 +1,261 @@
+//! Between the terminal that we were called from and the console of a process in a container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, read, tcgetpgrp, write};
+use runtime_core::{Error, Result};
+
+use crate::sys;
+
+/// End of input, as it is typed: what a canonical terminal takes for the end of a file.
+const END_OF_INPUT: u8 = 4;
+
+/// The terminal on one of our standard streams.
+fn own_terminal() -> Option<OwnedFd> {
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let streams = [input.as_fd(), output.as_fd(), errors.as_fd()];
+    streams
+        .into_iter()
+        .find(|stream| tcgetattr(stream).is_ok())?
+        .try_clone_to_owned()
+        .ok()
+}
+
+/// Our terminal, passing every key on instead of acting on it, until this is dropped.
+#[derive(Debug)]
+pub struct RawMode {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl RawMode {
+    /// Nothing when there is no terminal, or when it is another job's at the moment.
+    pub fn enter() -> Result<Option<RawMode>> {
+        let Some(terminal) = own_terminal() else {
+            return Ok(None);
+        };
+        if tcgetpgrp(&terminal) != Ok(getpgrp()) {
+            return Ok(None);
+        }
+        let enter = || {
+            let before = tcgetattr(&terminal)?;
+            let mut raw = before.clone();
+            cfmakeraw(&mut raw);
+            // Consoles send bare line feeds; the carriage return is added here.
+            raw.output_flags |= OutputFlags::OPOST;
+            tcsetattr(&terminal, SetArg::TCSANOW, &raw)?;
+            Ok(before)
+        };
+        match enter() {
+            Ok(before) => Ok(Some(RawMode { terminal, before })),
+            Err(errno @ Errno::EIO) => Err(failed("terminal is gone", errno)),
+            Err(errno) => Err(failed("set terminal to raw mode", errno)),
+        }
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // Fails when the terminal was hung up; nothing is left to restore then.
+        let _ = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before);
+    }
+}
+
+/// Bytes on their way from one descriptor to another.
+#[derive(Debug)]
+struct Flow {
+    buffer: Box<[u8; 4096]>,
+    /// What of the buffer is still to be written.
+    pending: std::ops::Range<usize>,
+    /// Nothing more comes in.
+    ended: bool,
+    /// Nobody takes it any more.
+    refused: bool,
+}
+
+impl Flow {
+    fn new() -> Flow {
+        Flow {
+            buffer: Box::new([0; 4096]),
+            pending: 0..0,
+            ended: false,
+            refused: false,
+        }
+    }
+
+    /// Reads more; `false` when that was the end.
+    fn fill(&mut self, from: BorrowedFd<'_>) -> bool {
+        match read(from, self.buffer.as_mut_slice()) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.pending = 0..count,
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // A console without processes, a terminal that is another job's or gone.
+            Err(_) => self.ended = true,
+        }
+        !self.ended
+    }
+
+    fn drain(&mut self, to: BorrowedFd<'_>) {
+        match write(to, &self.buffer[self.pending.clone()]) {
+            Ok(count) => self.pending.start += count,
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => {
+                self.refused = true;
+                self.pending = 0..0;
+            }
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.buffer[..bytes.len()].copy_from_slice(bytes);
+        self.pending = 0..bytes.len();
+    }
+}
+
+/// Carries input to a console and its output back.
+#[derive(Debug)]
+pub struct Relay {
+    console: OwnedFd,
+    /// The console's other end. Held open, since reading a console that no process has open fails, and those
+    /// that have may close it now and open it again later.
+    peer: Option<OwnedFd>,
+    input: Flow,
+    output: Flow,
+    /// The last byte of the input, which decides how its end is passed on.
+    last_input: u8,
+}
+
+impl Relay {
+    /// A relay between our standard streams and the console with this master.
+    pub fn new(console: OwnedFd) -> Result<Relay> {
+        let flags = fcntl(&console, FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
+        flags
+            .and_then(|flags| fcntl(&console, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)))
+            .map_err(|errno| failed("prepare console", errno))?;
+        let peer = sys::console_peer(console.as_fd()).ok();
+        Ok(Relay {
+            console,
+            peer,
+            input: Flow::new(),
+            output: Flow::new(),
+            last_input: b'\n',
+        })
+    }
+
+    /// Gives the console the size of our terminal, if we have one.
+    pub fn resize(&self) {
+        // A console without a size is a small flaw, and nothing that the user could do about.
+        if let Some(size) = own_terminal().and_then(|terminal| sys::window_size(terminal.as_fd()).ok())
+            && size.ws_row > 0
+        {
+            let _ = sys::set_window_size(self.console.as_fd(), &size);
+        }
+    }
+
+    /// Waits until something can be carried or one of `others` is readable, and carries it.
+    /// Says which of `others` is.
+    pub fn step<const N: usize>(&mut self, others: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
+        let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+        let wants_input = !self.input.ended && self.input.pending.is_empty();
+        let mut console_events = PollFlags::empty();
+        console_events.set(PollFlags::POLLIN, self.output.pending.is_empty());
+        console_events.set(PollFlags::POLLOUT, !self.input.pending.is_empty());
+        console_events &= if self.output.ended {
+            PollFlags::empty()
+        } else {
+            PollFlags::all()
+        };
+        let mut fds: Vec<PollFd> = others
+            .into_iter()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let mut add = |wanted: bool, fd, events| {
+            wanted.then(|| fds.push(PollFd::new(fd, events)));
+            wanted.then(|| fds.len() - 1)
+        };
+        let input = add(wants_input, stdin.as_fd(), PollFlags::POLLIN);
+        let output = add(
+            !self.output.pending.is_empty(),
+            stdout.as_fd(),
+            PollFlags::POLLOUT,
+        );
+        let console = add(!console_events.is_empty(), self.console.as_fd(), console_events);
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed("wait for the process", errno)),
+        }
+        let events = |at: usize| fds[at].revents().unwrap_or(PollFlags::empty());
+        let ready = std::array::from_fn(|at| !events(at).is_empty());
+        let [input, output, console] =
+            [input, output, console].map(|at| at.map_or(PollFlags::empty(), events));
+        drop(fds);
+        self.carry(!input.is_empty(), !output.is_empty(), console);
+        Ok(ready)
+    }
+
+    fn carry(&mut self, input: bool, output: bool, console: PollFlags) {
+        if input {
+            self.read_input();
+        }
+        if output {
+            self.output.drain(std::io::stdout().as_fd());
+        }
+        if console.contains(PollFlags::POLLOUT) {
+            self.input.drain(self.console.as_fd());
+        }
+        if self.output.pending.is_empty()
+            && console.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+        {
+            self.output.fill(self.console.as_fd());
+            if self.output.refused {
+                // Read on nevertheless: the process is not to wait for a reader that went away.
+                self.output.pending = 0..0;
+            }
+        }
+    }
+
+    fn read_input(&mut self) {
+        let stdin = std::io::stdin();
+        if self.input.fill(stdin.as_fd()) {
+            if let Some(last) = self.input.buffer[self.input.pending.clone()].last() {
+                self.last_input = *last;
+            }
+        } else if tcgetattr(&stdin).is_err() {
+            // In the middle of a line the first one only ends that.
+            let ends = [END_OF_INPUT; 2];
+            self.input.put(if self.last_input == b'\n' {
+                &ends[..1]
+            } else {
+                &ends
+            });
+        }
+    }
+
+    /// Carries what is left of the output once the process is gone. Processes that it left behind may hold the
+    /// console open, so silence counts as the end.
+    pub fn finish(mut self) {
+        const SILENCE_MILLISECONDS: u8 = 100;
+        const ROUNDS: u32 = 256;
+        let stdout = std::io::stdout();
+        drop(self.peer.take());
+        for _ in 0..ROUNDS {
+            while !self.output.pending.is_empty() && !self.output.refused {
+                self.output.drain(stdout.as_fd());
+            }
+            let mut console = [PollFd::new(self.console.as_fd(), PollFlags::POLLIN)];
+            let waiting = poll(&mut console, SILENCE_MILLISECONDS);
+            if self.output.ended || self.output.refused || !matches!(waiting, Ok(1..)) {
+                return;
+            }
+            self.output.fill(self.console.as_fd());
+        }
+    }
+}
+
+fn failed(step: &str, errno: Errno) -> Error {
+    Error::sys(step, errno as i32)
+}
