@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use runtime_core::Error;
 
-use crate::args::{FlagsEnd, Refusal, parse};
+use crate::args::{Flag, FlagsEnd, Refusal, parse};
 use crate::command::{Call, Command, options};
 use crate::globals::{self, Globals};
 use crate::log::{Format, Log};
@@ -171,11 +171,9 @@ fn overview(program: &str) -> String {
         "   {:width$}  show this list, or the help of one command",
         "help, h"
     );
-    let _ = write!(
-        text,
-        "\nGLOBAL OPTIONS:\n{}   --help, -h  show help\n",
-        options(globals::FLAGS)
-    );
+    let mut flags = globals::FLAGS.to_vec();
+    flags.push(Flag::switch("help", "show help").short("h"));
+    let _ = write!(text, "\nGLOBAL OPTIONS:\n{}", options(&flags));
     text
 }
 
