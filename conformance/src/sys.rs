@@ -70,3 +70,44 @@ pub fn own_terminal(command: &mut Command) {
     // SAFETY: the hook only makes system calls that are safe between fork and exec; it does not allocate.
     unsafe { command.pre_exec(hook) };
 }
+
+/// Takes system calls away from the command: they fail with ENOSYS, as on a kernel that does not have them.
+pub fn without_syscalls(command: &mut Command, numbers: &[i64]) {
+    // BPF: load the number; one comparison a number jumps to the refusal at the end.
+    let statement = |code: u32, jt: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf: 0,
+        k,
+    };
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for (index, number) in numbers.iter().enumerate() {
+        let to_refusal = (numbers.len() - index) as u8;
+        program.push(statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            to_refusal,
+            *number as u32,
+        ));
+    }
+    program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW));
+    program.push(statement(
+        libc::BPF_RET | libc::BPF_K,
+        0,
+        libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+    ));
+    let hook = move || {
+        let filter = libc::sock_fprog {
+            len: program.len() as u16,
+            filter: program.as_ptr().cast_mut(),
+        };
+        // SAFETY: the filter points to instructions that the closure owns; the kernel copies and does not change them.
+        let refused = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) };
+        if refused != 0 {
+            Err(std::io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: the hook only makes system calls that are safe between fork and exec; it does not allocate.
+    unsafe { command.pre_exec(hook) };
+}

@@ -111,6 +111,11 @@ impl Cmd {
         sys::disturb_signals(&mut self.command, ignored.to_vec(), blocked.to_vec());
         self
     }
+    /// The command finds these system calls missing from the kernel.
+    pub fn without_syscalls(mut self, numbers: &[i64]) -> Cmd {
+        sys::without_syscalls(&mut self.command, numbers);
+        self
+    }
     /// Another deadline than 30 seconds.
     pub fn deadline(mut self, deadline: Duration) -> Cmd {
         self.deadline = deadline;

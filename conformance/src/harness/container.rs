@@ -159,9 +159,14 @@ impl<'a> Container<'a> {
         let cmd = self.ctx.rt(["exec"]).args(options).arg(&self.id);
         cmd.args(program.iter().map(AsRef::as_ref))
     }
-    /// Any command on the container's id.
+    /// Any command on the container's id: `rest` that looks like options comes before it, what follows after it.
     pub fn rt(&self, command: &str, rest: &[&str]) -> Cmd {
-        self.ctx.rt([command, &self.id]).args(rest)
+        let options = rest.iter().take_while(|arg| arg.starts_with('-')).count();
+        self.ctx
+            .rt([command])
+            .args(&rest[..options])
+            .arg(&self.id)
+            .args(&rest[options..])
     }
     /// Creates it.
     pub fn create(&self) -> Outcome<&Self> {

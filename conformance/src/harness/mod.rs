@@ -9,6 +9,7 @@ pub mod pace;
 pub mod prepare;
 pub mod report;
 pub mod runner;
+pub mod seen;
 
 use std::fmt;
 

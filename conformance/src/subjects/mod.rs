@@ -1,12 +1,26 @@
 //! The tests: one file a subject, each with a table.
 
 mod containerd;
+mod errors;
 mod kill_sweep;
 mod lifecycle;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod process;
 
 use crate::harness::Test;
 
-const SUBJECTS: &[&[Test]] = &[lifecycle::TESTS, containerd::TESTS, kill_sweep::TESTS];
+const SUBJECTS: &[&[Test]] = &[
+    lifecycle::TESTS,
+    errors::TESTS,
+    process::TESTS,
+    namespaces::TESTS,
+    mounts::TESTS,
+    mount_options::TESTS,
+    containerd::TESTS,
+    kill_sweep::TESTS,
+];
 
 /// All tests, in the order of the tables.
 pub fn all() -> impl Iterator<Item = &'static Test> {
