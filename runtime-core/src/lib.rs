@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod container;
 mod error;
 pub mod seccomp;
+mod sys;
 
 pub use bundle::Bundle;
 pub use bundle::spec;

@@ -1,0 +1,114 @@
+//! Removing the cgroup's directories.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::{Cgroup, Place, file, path, tree};
+use crate::error::{Code, Error, Result};
+
+/// How long a wait sleeps before it looks again: not long at first, never longer than [`Pause::LONGEST`].
+pub(super) struct Pause {
+    next: Duration,
+    end: Instant,
+}
+
+impl Pause {
+    const SHORTEST: Duration = Duration::from_micros(100);
+    const LONGEST: Duration = Duration::from_millis(20);
+
+    pub(super) fn until(end: Instant) -> Pause {
+        Pause {
+            next: Pause::SHORTEST,
+            end,
+        }
+    }
+
+    /// The length of the next sleep; `None` when the deadline has passed.
+    pub(super) fn next(&mut self) -> Option<Duration> {
+        let left = self
+            .end
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())?;
+        let this = self.next.min(left);
+        self.next = (self.next * 2).min(Pause::LONGEST);
+        Some(this)
+    }
+}
+
+impl Cgroup {
+    /// Removes it from every hierarchy, with all cgroups below it, and the empty directories above that were made for
+    /// it. Waits up to `deadline` for it to be empty. What does not exist is fine.
+    pub fn remove(&self, deadline: Duration) -> Result<()> {
+        let mut pause = Pause::until(Instant::now() + deadline);
+        let mut left: Vec<&Place> = Vec::new();
+        for place in self.present() {
+            match tree::rmdir(&place.dir()) {
+                Ok(()) => {}
+                Err(Errno::EBUSY | Errno::ENOTEMPTY) => left.push(place),
+                Err(errno) => return Err(file::failed("remove cgroup", &place.dir(), errno)),
+            }
+        }
+        while !left.is_empty() {
+            let mut failure = None;
+            left.retain(|place| match tree::remove(&place.dir()) {
+                Ok(()) => false,
+                Err(errno) => {
+                    failure = Some((place.dir(), errno));
+                    true
+                }
+            });
+            let Some((dir, errno)) = failure else { break };
+            if !matches!(errno, Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT) {
+                return Err(file::failed("remove cgroup", &dir, errno));
+            }
+            let Some(sleep) = pause.next() else {
+                let error = Error::new(Code::Timeout, "remove cgroup")
+                    .operand(&dir)
+                    .errno(errno as i32);
+                return Err(match self.obstacle() {
+                    Some(obstacle) => error.hint(obstacle),
+                    None => error,
+                });
+            };
+            thread::sleep(sleep);
+        }
+        self.present().for_each(remove_parents);
+        Ok(())
+    }
+}
+
+/// Takes back what `create` has made.
+pub(super) fn undo(place: &Place) {
+    if place.fresh {
+        let _ = tree::rmdir(&place.dir());
+    }
+    remove_parents(place);
+}
+
+/// Another container may have moved in, so an error ends it and is none.
+fn remove_parents(place: &Place) {
+    let mut at = place.path.as_str();
+    for _ in 0..place.parents {
+        at = path::parent(at);
+        if at == "/" || tree::rmdir(&super::layout::below(&place.mount, at)).is_err() {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end_with_the_deadline() {
+        let mut pause = Pause::until(Instant::now() + Duration::from_secs(60));
+        let lengths: Vec<Duration> = (0..10).filter_map(|_| pause.next()).collect();
+        assert_eq!(lengths[0], Duration::from_micros(100));
+        assert_eq!(lengths[1], Duration::from_micros(200));
+        assert_eq!(lengths[9], Duration::from_millis(20));
+        assert_eq!(Pause::until(Instant::now()).next(), None);
+    }
+}

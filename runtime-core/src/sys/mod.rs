@@ -1,0 +1,5 @@
+//! The only door to `unsafe`: system calls that `nix` lacks, one thin function each.
+
+pub(crate) mod bpf;
+pub(crate) mod dirents;
+pub(crate) mod pidfd;
