@@ -120,7 +120,7 @@ mod tests {
         let error = Receiver::connect(Path::new("/nonexistent/socket")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "connect to socket \"/nonexistent/socket\": No such file or directory"
+            "connect to socket \"/nonexistent/socket\": no such file or directory"
         );
     }
 }

@@ -78,7 +78,7 @@ impl Code {
 /// ```
 /// use runtime_core::{Code, Error};
 /// let error = Error::new(Code::Rootfs, "open rootfs").operand("/bundle/rootfs").errno(libc::ENOENT);
-/// assert_eq!(error.to_string(), "open rootfs \"/bundle/rootfs\": No such file or directory");
+/// assert_eq!(error.to_string(), "open rootfs \"/bundle/rootfs\": no such file or directory");
 /// assert_eq!(error.code().as_str(), "rootfs");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -182,12 +182,31 @@ impl fmt::Display for Error {
             write!(f, ": {reason}")?;
         }
         if let Some(errno) = parts.errno {
-            write!(f, ": {}", nix::errno::Errno::from_raw(errno).desc())?;
+            write!(
+                f,
+                ": {}",
+                in_a_sentence(nix::errno::Errno::from_raw(errno).desc())
+            )?;
         }
         if let Some(hint) = &parts.hint {
             write!(f, " ({hint})")?;
         }
         Ok(())
+    }
+}
+
+/// Starts a description in lower case, as programs that search error texts expect it (`no such process`).
+fn in_a_sentence(description: &str) -> String {
+    let mut letters = description.chars();
+    match letters.next() {
+        Some(first)
+            if letters
+                .as_str()
+                .starts_with(|second: char| !second.is_ascii_uppercase() && second != '/') =>
+        {
+            format!("{}{}", first.to_ascii_lowercase(), letters.as_str())
+        }
+        _ => description.to_owned(),
     }
 }
 
