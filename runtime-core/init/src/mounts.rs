@@ -1,0 +1,204 @@
+//! Steps about mounts. A mount is always a descriptor: it is made detached, given its attributes, and then moved
+//! onto a descriptor of its place.
+
+use crate::context::{Context, NONE};
+use crate::files::{open_inside, open_or_make, open_plain};
+use crate::sys::{self, Call, Fail};
+use crate::{Attributes, DirMode, List, PlaceFlags, Str, Target};
+
+const PROC_SUPER_MAGIC: i64 = libc::PROC_SUPER_MAGIC as i64;
+const MOUNT_ATTR_RDONLY: u64 = 1;
+const NULL_DEVICE: (u32, u32) = (1, 3);
+
+impl Context<'_> {
+    pub(crate) fn open_root(&mut self, path: Str) -> Result<(), Fail> {
+        self.root = sys::open(self.str(path), libc::O_PATH | libc::O_DIRECTORY)?;
+        Ok(())
+    }
+
+    pub(crate) fn attach_root(&mut self) -> Result<(), Fail> {
+        sys::move_mount(self.mount, self.root)?;
+        sys::close(core::mem::replace(
+            &mut self.root,
+            core::mem::replace(&mut self.mount, NONE),
+        ));
+        Ok(())
+    }
+
+    pub(crate) fn take_mount(&mut self, fd: i32) -> Result<(), Fail> {
+        self.set_mount(fd);
+        Ok(())
+    }
+
+    pub(crate) fn clone_tree(&mut self, path: Str, recursive: bool) -> Result<(), Fail> {
+        let path = sys::open(self.str(path), libc::O_PATH)?;
+        let mount = sys::open_tree(path, c"", recursive);
+        sys::close(path);
+        self.set_mount(mount?);
+        Ok(())
+    }
+
+    pub(crate) fn new_fs(&mut self, fs: Str, parameters: List, attributes: u32) -> Result<(), Fail> {
+        let fs = sys::fsopen(self.str(fs))?;
+        let mount = self
+            .configure(fs, parameters)
+            .and_then(|()| sys::fscreate(fs))
+            .and_then(|()| sys::fsmount(fs, attributes));
+        sys::close(fs);
+        self.set_mount(mount?);
+        Ok(())
+    }
+
+    pub(crate) fn set_attr(&mut self, attributes: Attributes) -> Result<(), Fail> {
+        sys::mount_setattr(self.mount, &attributes)
+    }
+
+    pub(crate) fn place(&mut self, at: Str, target: Target, flags: PlaceFlags) -> Result<(), Fail> {
+        let target = match target {
+            Target::LikeSource if is_directory(sys::statx(self.mount)?) => Target::Directory,
+            Target::LikeSource => Target::File,
+            target => target,
+        };
+        let place = open_or_make(self.root, self.str(at), target, flags.plain_directory)?;
+        let result = self.put(place, target, flags);
+        sys::close(place);
+        self.set_mount(NONE);
+        result
+    }
+
+    /// Moves the current mount onto `place`, if that is a fit place for it.
+    fn put(&self, place: i32, target: Target, flags: PlaceFlags) -> Result<(), Fail> {
+        let stat = sys::statx(place)?;
+        if is_directory(stat) != (target == Target::Directory) {
+            let errno = if target == Target::Directory {
+                libc::ENOTDIR
+            } else {
+                libc::EISDIR
+            };
+            return Err(Fail::new(Call::MoveMount, errno));
+        }
+        let root = sys::statx(self.root)?;
+        if (stat.stx_ino, stat.stx_mnt_id) == (root.stx_ino, root.stx_mnt_id) {
+            // A mount over the root itself would hide what was prepared and vanish with the pivot.
+            return Err(Fail::new(Call::MoveMount, libc::EBUSY));
+        }
+        if !flags.inside_proc && sys::fs_magic(place)? == PROC_SUPER_MAGIC {
+            return Err(Fail::new(Call::MoveMount, libc::EPERM));
+        }
+        sys::move_mount(self.mount, place)?;
+        match flags.mode {
+            DirMode::Own => Ok(()),
+            DirMode::Inherit => sys::fchmodat(self.mount, c".", stat.stx_mode as u32 & 0o7777),
+        }
+    }
+
+    pub(crate) fn reattribute(&mut self, at: Str, attributes: Attributes) -> Result<(), Fail> {
+        let place = open_inside(self.root, self.str(at), libc::O_PATH)?;
+        let result = sys::mount_setattr(place, &attributes);
+        sys::close(place);
+        result
+    }
+
+    pub(crate) fn mask_sources(&mut self, empty: i32) -> Result<(), Fail> {
+        let null = sys::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
+        let stat = sys::statx(null)?;
+        let kind = stat.stx_mode as u32 & libc::S_IFMT;
+        if kind != libc::S_IFCHR || (stat.stx_rdev_major, stat.stx_rdev_minor) != NULL_DEVICE {
+            return Err(Fail::new(Call::Statx, libc::ENODEV));
+        }
+        (self.null, self.empty) = (null, empty);
+        Ok(())
+    }
+
+    pub(crate) fn mask(&mut self, at: Str) -> Result<(), Fail> {
+        let Some(place) = self.existing(at)? else {
+            return Ok(());
+        };
+        let result = self.cover(place);
+        sys::close(place);
+        result
+    }
+
+    fn cover(&mut self, place: i32) -> Result<(), Fail> {
+        if !is_directory(sys::statx(place)?) {
+            return move_and_close(sys::open_tree(self.null, c"", false)?, place);
+        }
+        // A detached mount can be moved, and only an attached one copied: the first masked directory gets the
+        // file system itself, the others copies of it.
+        if self.empty_attached {
+            return move_and_close(sys::open_tree(self.empty, c"", false)?, place);
+        }
+        sys::move_mount(self.empty, place)?;
+        self.empty_attached = true;
+        Ok(())
+    }
+
+    pub(crate) fn readonly(&mut self, at: Str) -> Result<(), Fail> {
+        let Some(place) = self.existing(at)? else {
+            return Ok(());
+        };
+        let attributes = Attributes {
+            set: MOUNT_ATTR_RDONLY,
+            recursive: true,
+            ..Attributes::default()
+        };
+        let result =
+            sys::open_tree(place, c"", true).and_then(|copy| match sys::mount_setattr(copy, &attributes) {
+                Ok(()) => move_and_close(copy, place),
+                Err(fail) => {
+                    sys::close(copy);
+                    Err(fail)
+                }
+            });
+        sys::close(place);
+        result
+    }
+
+    /// Opens what may be missing.
+    fn existing(&self, at: Str) -> Result<Option<i32>, Fail> {
+        match open_inside(self.root, self.str(at), libc::O_PATH) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(fail) if fail.is(libc::ENOENT) || fail.is(libc::ENOTDIR) => Ok(None),
+            Err(fail) => Err(fail),
+        }
+    }
+
+    pub(crate) fn pivot(&mut self) -> Result<(), Fail> {
+        sys::fchdir(self.root)?;
+        // Old and new root are the same directory: the old one ends up on top of the new one, and goes.
+        sys::pivot_root(c".", c".")?;
+        sys::umount_detached(c".")?;
+        self.settle()
+    }
+
+    pub(crate) fn move_root(&mut self) -> Result<(), Fail> {
+        sys::fchdir(self.root)?;
+        sys::move_to_root(c".")?;
+        sys::chroot(c".")?;
+        self.settle()
+    }
+
+    pub(crate) fn chroot(&mut self) -> Result<(), Fail> {
+        sys::fchdir(self.root)?;
+        sys::chroot(c".")?;
+        self.settle()
+    }
+
+    /// Stands in the new root, and makes it the start of all further paths.
+    fn settle(&mut self) -> Result<(), Fail> {
+        let root = open_plain(libc::AT_FDCWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+        sys::close(core::mem::replace(&mut self.root, root));
+        sys::fchdir(root)
+    }
+}
+
+fn is_directory(stat: libc::statx) -> bool {
+    stat.stx_mode as u32 & libc::S_IFMT == libc::S_IFDIR
+}
+
+/// Moves a detached mount onto `place`.
+fn move_and_close(mount: i32, place: i32) -> Result<(), Fail> {
+    let result = sys::move_mount(mount, place);
+    sys::close(mount);
+    result
+}
