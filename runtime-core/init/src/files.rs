@@ -202,19 +202,11 @@ fn follow<'a>(
     if target.first() != Some(&b'/') && !above.is_empty() {
         path.push(above)?;
     }
-    for part in target.split(|&byte| byte == b'/').chain(rest) {
-        match part {
-            b"" | b"." => {}
-            b".." => {
-                let cut = path
-                    .as_bytes()
-                    .iter()
-                    .rposition(|&byte| byte == b'/')
-                    .unwrap_or(0);
-                path.truncate(cut);
-            }
-            part => path.push(part)?,
-        }
+    for part in target.split(|&byte| byte == b'/') {
+        path.step(part)?;
+    }
+    for part in rest {
+        path.step(part)?;
     }
     Ok(path)
 }
