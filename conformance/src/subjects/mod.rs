@@ -1,6 +1,8 @@
 //! The tests: one file a subject, each with a table.
 
+mod cgroups;
 mod containerd;
+mod devices;
 mod errors;
 mod kill_sweep;
 mod lifecycle;
@@ -8,6 +10,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;
+mod security;
 
 use crate::harness::Test;
 
@@ -18,6 +21,9 @@ const SUBJECTS: &[&[Test]] = &[
     namespaces::TESTS,
     mounts::TESTS,
     mount_options::TESTS,
+    devices::TESTS,
+    security::TESTS,
+    cgroups::TESTS,
     containerd::TESTS,
     kill_sweep::TESTS,
 ];
