@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p conformance` does everything; see the README beside this crate.
 
+mod guest;
 mod harness;
 mod options;
 mod subjects;
@@ -13,6 +14,12 @@ use harness::runner;
 use options::{Mode, Options};
 
 fn main() -> ExitCode {
+    // Only the guest's kernel starts this program as the first process of all.
+    if std::process::id() == 1 {
+        let Err(message) = guest::init::main();
+        eprintln!("conformance: {message}");
+        return ExitCode::FAILURE;
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(message) => {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::guest::PREFIX;
+
 /// What `--help` prints.
 pub const USAGE: &str = "\
 Usage: conformance [OPTIONS]
@@ -13,6 +15,9 @@ Runs the conformance suite against a container runtime and ends with `N passed, 
   --list              list the tests, run nothing
   --junit FILE        write the results as JUnit XML, too
   --jobs N            tests at a time (default: the number of processors, at least 2)
+  --guest             run the suite in the guest with cgroups of version 2 only, and nothing on this host
+  --no-guest          leave out the guest, which otherwise runs the suite at the end, unless there is a filter
+  --rows FILE         append every row as a line of JSON, as it comes in
   --stretch N         give everything N times as long, as under emulation
   --no-unit           leave out the unit tests of the workspace
   --no-build          build nothing: the programs are beside this executable already
@@ -37,6 +42,17 @@ pub enum Mode {
     },
 }
 
+/// Where the guest comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guest {
+    /// After the tests on this host.
+    After,
+    /// Without tests on this host.
+    Alone,
+    /// Not at all.
+    Never,
+}
+
 /// The options after parsing.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -50,6 +66,12 @@ pub struct Options {
     pub junit: Option<PathBuf>,
     /// `--jobs`
     pub jobs: usize,
+    /// Where the guest comes in.
+    pub guest: Guest,
+    /// `--in-guest`: this is the guest.
+    pub in_guest: bool,
+    /// `--rows`
+    pub rows: Option<PathBuf>,
     /// `--stretch`, the factor of all deadlines
     pub stretch: u32,
     /// Cleared by `--no-unit`.
@@ -70,6 +92,9 @@ impl Options {
             filters: Vec::new(),
             junit: None,
             jobs: processors.max(2),
+            guest: Guest::After,
+            in_guest: false,
+            rows: None,
             stretch: 1,
             unit: true,
             build: true,
@@ -108,6 +133,10 @@ impl Options {
                 }
                 "--list" => options.mode = Mode::List,
                 "--no-unit" => options.unit = false,
+                "--rows" => options.rows = Some(PathBuf::from(value()?)),
+                "--in-guest" => (options.in_guest, options.guest) = (true, Guest::Never),
+                "--guest" => options.guest = Guest::Alone,
+                "--no-guest" => options.guest = Guest::Never,
                 "--no-build" => options.build = false,
                 "--no-install" => options.install = false,
                 "-h" | "--help" => options.mode = Mode::Help,
@@ -115,6 +144,13 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Whether the guest is to be booted: with filters only if one of them asks for its rows.
+    pub fn wants_guest(&self) -> bool {
+        let asked =
+            || self.filters.is_empty() || self.filters.iter().any(|filter| filter.starts_with(PREFIX));
+        self.guest == Guest::Alone || self.guest == Guest::After && asked()
     }
 
     /// Whether a test of this name is to run.

@@ -55,6 +55,8 @@ pub struct Test {
     pub serial: bool,
     /// Peers that fail this row, each with the reason.
     pub peers: &'static [(&'static str, &'static str)],
+    /// Has nothing to do with cgroups, or takes too long under emulation: not run in the guest.
+    pub host_only: bool,
     /// Seconds after which the test is killed.
     pub deadline: u64,
 }
@@ -67,6 +69,7 @@ impl Test {
             run,
             serial: false,
             peers: &[],
+            host_only: false,
             deadline: 60,
         }
     }
@@ -78,6 +81,11 @@ impl Test {
     /// Names the peers that fail this row, each with the reason.
     pub const fn peers(mut self, peers: &'static [(&'static str, &'static str)]) -> Test {
         self.peers = peers;
+        self
+    }
+    /// Leaves the row out in the guest: it has nothing to do with cgroups, or takes too long under emulation.
+    pub const fn host_only(mut self) -> Test {
+        self.host_only = true;
         self
     }
     /// Another deadline than 60 seconds.

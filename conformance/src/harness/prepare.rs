@@ -44,6 +44,13 @@ fn target_dir() -> Result<PathBuf, String> {
         .ok_or_else(|| "own executable has no directory".into())
 }
 
+/// A directory for what is expensive to get again; cargo's clean removes it.
+pub fn cache(name: &str) -> Result<PathBuf, String> {
+    let dir = target_dir()?.join("cache").join(name);
+    std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    Ok(dir)
+}
+
 /// A program of this suite, which cargo put beside this one.
 pub fn beside(name: &str) -> Outcome<PathBuf> {
     let program = target_dir().map_err(Stop::Failed)?.join(name);

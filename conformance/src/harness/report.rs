@@ -1,7 +1,11 @@
 //! Rows of results: the table, the closing line, JUnit XML.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
+
+use serde_json::{Value, json};
 
 /// How a row ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,35 @@ pub struct Row {
 }
 
 impl Row {
+    /// The row as `--rows` writes it; what a test printed comes along only when it failed.
+    pub fn to_json(&self) -> Value {
+        let (status, message, why) = match &self.status {
+            Status::Passed(note) => ("passed", note.clone().unwrap_or_default(), ""),
+            Status::Failed(message) => ("failed", message.clone(), ""),
+            Status::Expected(message, why) => ("expected", message.clone(), why.as_str()),
+            Status::Skipped(why) => ("skipped", why.clone(), ""),
+        };
+        let log = if status == "failed" { self.log.as_str() } else { "" };
+        json!({"name": self.name, "status": status, "message": message, "why": why, "seconds": self.seconds, "log": log})
+    }
+    /// The row that [`Row::to_json`] wrote.
+    pub fn from_json(value: &Value) -> Option<Row> {
+        let text = |key: &str| value[key].as_str().map(String::from);
+        let message = text("message")?;
+        let status = match value["status"].as_str()? {
+            "passed" => Status::Passed((!message.is_empty()).then_some(message)),
+            "failed" => Status::Failed(message),
+            "expected" => Status::Expected(message, text("why")?),
+            "skipped" => Status::Skipped(message),
+            _ => return None,
+        };
+        Some(Row {
+            name: text("name")?,
+            status,
+            seconds: value["seconds"].as_f64()?,
+            log: text("log")?,
+        })
+    }
     /// The line of the table.
     pub fn line(&self) -> String {
         let (mark, note) = match &self.status {
@@ -61,9 +94,21 @@ fn one_line(text: &str) -> String {
 pub struct Report {
     /// All rows, in the order in which they ended.
     pub rows: Vec<Row>,
+    /// Where each row goes at once, as a line of JSON.
+    pub sink: Option<File>,
 }
 
 impl Report {
+    /// Prints and keeps a row.
+    pub fn add(&mut self, row: Row) -> std::io::Result<()> {
+        println!("{}", row.line());
+        let written = match &mut self.sink {
+            Some(sink) => sink.write_all(format!("{}\n", row.to_json()).as_bytes()),
+            None => Ok(()),
+        };
+        self.rows.push(row);
+        written
+    }
     fn count(&self, of: impl Fn(&Status) -> bool) -> usize {
         self.rows.iter().filter(|row| of(&row.status)).count()
     }
@@ -184,6 +229,7 @@ mod tests {
                 row("a/c", Status::Expected("seen".into(), "why".into())),
                 row("a/d", Status::Skipped("no".into())),
             ],
+            sink: None,
         };
         assert!(report.good());
         assert!(
@@ -197,9 +243,23 @@ mod tests {
     fn a_failure_shows_its_log() {
         let report = Report {
             rows: vec![row("a/b", Status::Failed("bad".into()))],
+            sink: None,
         };
         assert!(!report.good());
         assert!(report.summary("x").contains("--- FAIL a/b\nbad\na <log>\n"));
+    }
+
+    #[test]
+    fn rows_survive_json() {
+        for status in [
+            Status::Passed(None),
+            Status::Failed("bad".into()),
+            Status::Skipped("no".into()),
+        ] {
+            let sent = row("a/b", status);
+            let received = Row::from_json(&sent.to_json()).unwrap();
+            assert_eq!((&received.name, &received.status), (&sent.name, &sent.status));
+        }
     }
 
     #[test]

@@ -21,12 +21,13 @@ use super::pace;
 use super::prepare::{self, Programs};
 use super::report::{Report, Row, Status};
 use super::{Ctx, Stop, Test};
-use crate::options::Options;
+use crate::guest;
+use crate::options::{Guest, Options};
 use crate::subjects;
 
 fn selected(options: &Options) -> Vec<&'static Test> {
     subjects::all()
-        .filter(|test| options.selects(test.name))
+        .filter(|test| options.selects(test.name) && !(options.in_guest && test.host_only))
         .collect()
 }
 
@@ -62,24 +63,23 @@ pub fn run_suite(options: &Options) -> Result<bool, String> {
     }
     let programs = prepare::programs(options)?;
     let runtime = runtime_name(&programs.runtime);
-    let report = Mutex::new(Report::default());
-    if options.unit && options.build {
-        for package in prepare::UNIT
-            .iter()
-            .filter(|package| options.selects(&format!("unit/{package}")))
-        {
-            record(&report, prepare::unit_tests(package));
+    let sink = match &options.rows {
+        None => None,
+        Some(path) => {
+            let file = File::options().create(true).append(true).open(path);
+            Some(file.map_err(|e| format!("{}: {e}", path.display()))?)
         }
+    };
+    let report = Mutex::new(Report {
+        rows: Vec::new(),
+        sink,
+    });
+    if options.guest != Guest::Alone {
+        on_this_host(options, &programs, &report)?;
     }
-    let suite = Suite::prepare(options, &programs)?;
-    println!("testing {}", programs.runtime.display());
-    let (serial, parallel): (Vec<_>, Vec<_>) = selected(options)
-        .into_iter()
-        .enumerate()
-        .partition(|(_, test)| test.serial);
-    suite.run_all(parallel, options.jobs, &report);
-    suite.run_all(serial, 1, &report);
-    record(&report, suite.finish());
+    if options.wants_guest() {
+        guest::run(options, &programs, |row| record(&report, row));
+    }
     let report = report.into_inner().map_err(|_| "a worker thread panicked")?;
     print!("{}", report.summary(&runtime));
     if let Some(path) = &options.junit {
@@ -90,10 +90,32 @@ pub fn run_suite(options: &Options) -> Result<bool, String> {
     Ok(report.good())
 }
 
+fn on_this_host(options: &Options, programs: &Programs, report: &Mutex<Report>) -> Result<(), String> {
+    if options.unit && options.build {
+        for package in prepare::UNIT
+            .iter()
+            .filter(|package| options.selects(&format!("unit/{package}")))
+        {
+            record(report, prepare::unit_tests(package));
+        }
+    }
+    let suite = Suite::prepare(options, programs)?;
+    println!("testing {}", programs.runtime.display());
+    let (serial, parallel): (Vec<_>, Vec<_>) = selected(options)
+        .into_iter()
+        .enumerate()
+        .partition(|(_, test)| test.serial);
+    suite.run_all(parallel, options.jobs, report);
+    suite.run_all(serial, 1, report);
+    record(report, suite.finish());
+    Ok(())
+}
+
 fn record(report: &Mutex<Report>, row: Row) {
-    println!("{}", row.line());
-    if let Ok(mut report) = report.lock() {
-        report.rows.push(row);
+    if let Ok(mut report) = report.lock()
+        && let Err(error) = report.add(row)
+    {
+        eprintln!("conformance: --rows: {error}");
     }
 }
 

@@ -28,14 +28,26 @@ const CRUN: &[(&str, &str)] = &[(
 
 /// The rows of this subject.
 pub const TESTS: &[Test] = &[
-    Test::new("containerd/run", run).peers(CRUN),
-    Test::new("containerd/run-with-a-terminal", run_with_a_terminal).peers(CRUN),
-    Test::new("containerd/run-confined", run_confined).peers(CRUN),
-    Test::new("containerd/life-cycle-of-a-task", life_cycle).peers(CRUN),
-    Test::new("containerd/exec", exec).peers(CRUN),
-    Test::new("containerd/exec-with-a-terminal", exec_with_a_terminal).peers(CRUN),
-    Test::new("containerd/error-of-the-runtime-is-shown", error_is_shown).peers(CRUN),
-    Test::new("containerd/shim-killed", shim_killed).peers(CRUN),
+    Test::new("containerd/run", run).peers(CRUN).host_only(),
+    Test::new("containerd/run-with-a-terminal", run_with_a_terminal)
+        .peers(CRUN)
+        .host_only(),
+    Test::new("containerd/run-confined", run_confined)
+        .peers(CRUN)
+        .host_only(),
+    Test::new("containerd/life-cycle-of-a-task", life_cycle)
+        .peers(CRUN)
+        .host_only(),
+    Test::new("containerd/exec", exec).peers(CRUN).host_only(),
+    Test::new("containerd/exec-with-a-terminal", exec_with_a_terminal)
+        .peers(CRUN)
+        .host_only(),
+    Test::new("containerd/error-of-the-runtime-is-shown", error_is_shown)
+        .peers(CRUN)
+        .host_only(),
+    Test::new("containerd/shim-killed", shim_killed)
+        .peers(CRUN)
+        .host_only(),
 ];
 
 const IMAGE: &str = "example.test/conformance:latest";
