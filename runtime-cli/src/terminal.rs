@@ -132,10 +132,15 @@ pub struct Relay {
 impl Relay {
     /// A relay between our standard streams and the console with this master.
     pub fn new(console: OwnedFd) -> Result<Relay> {
-        let flags = fcntl(&console, FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
-        flags
-            .and_then(|flags| fcntl(&console, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)))
-            .map_err(|errno| failed("prepare console", errno))?;
+        let prepare = || {
+            let flags = OFlag::from_bits_truncate(fcntl(&console, FcntlArg::F_GETFL)?);
+            fcntl(&console, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+            // Line feeds stay what they are, for an output that is no terminal; ours adds the carriage returns.
+            let mut settings = tcgetattr(&console)?;
+            settings.output_flags.remove(OutputFlags::ONLCR);
+            tcsetattr(&console, SetArg::TCSANOW, &settings)
+        };
+        prepare().map_err(|errno| failed("prepare console", errno))?;
         let peer = sys::console_peer(console.as_fd()).ok();
         Ok(Relay {
             console,
