@@ -1,6 +1,6 @@
 //! `features`: says as JSON what is understood in a config.json, whatever the host can do.
 
-use runtime_core::Result;
+use runtime_core::{Result, seccomp};
 use serde::Serialize;
 
 use crate::args::{Arity, FlagsEnd};
@@ -99,52 +99,61 @@ struct Annotations {
 }
 
 fn run(_: &Call) -> Result<u8> {
-    output::pretty_json(&FEATURES, "    ")?;
+    output::pretty_json(&features(), "    ")?;
     Ok(0)
 }
 
-const FEATURES: Features = Features {
-    oci_version_min: "1.0.0",
-    oci_version_max: SPEC_VERSION,
-    hooks: &[
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "startContainer",
-        "poststart",
-        "poststop",
-    ],
-    mount_options: MOUNT_OPTIONS,
-    linux: Linux {
-        namespaces: &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
-        capabilities: CAPABILITIES,
-        cgroup: Cgroup {
-            v1: true,
-            v2: true,
-            systemd: false,
-            systemd_user: false,
-            rdma: true,
+fn features() -> Features {
+    Features {
+        oci_version_min: "1.0.0",
+        oci_version_max: SPEC_VERSION,
+        hooks: &[
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ],
+        mount_options: MOUNT_OPTIONS,
+        linux: Linux {
+            namespaces: &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+            capabilities: CAPABILITIES,
+            cgroup: Cgroup {
+                v1: true,
+                v2: true,
+                systemd: false,
+                systemd_user: false,
+                rdma: true,
+            },
+            seccomp: Seccomp {
+                enabled: true,
+                actions: seccomp::known_actions(),
+                operators: seccomp::known_operators(),
+                archs: seccomp::known_archs(),
+                known_flags: seccomp::known_flags(),
+                supported_flags: seccomp::supported_flags(),
+            },
+            apparmor: Enabled { enabled: true },
+            selinux: Enabled { enabled: true },
+            intel_rdt: IntelRdt {
+                enabled: false,
+                schemata: false,
+                monitoring: false,
+            },
+            mount_extensions: MountExtensions {
+                idmap: Enabled { enabled: true },
+            },
+            net_devices: Enabled { enabled: false },
         },
-        seccomp: SECCOMP,
-        apparmor: Enabled { enabled: true },
-        selinux: Enabled { enabled: true },
-        intel_rdt: IntelRdt {
-            enabled: false,
-            schemata: false,
-            monitoring: false,
+        annotations: Annotations {
+            checkpoint: "false",
+            commit: COMMIT,
+            version: env!("CARGO_PKG_VERSION"),
         },
-        mount_extensions: MountExtensions {
-            idmap: Enabled { enabled: true },
-        },
-        net_devices: Enabled { enabled: false },
-    },
-    annotations: Annotations {
-        checkpoint: "false",
-        commit: COMMIT,
-        version: env!("CARGO_PKG_VERSION"),
-    },
-    potentially_unsafe_config_annotations: &[],
-};
+        potentially_unsafe_config_annotations: &[],
+    }
+}
 
 const MOUNT_OPTIONS: Names = &[
     "acl",
@@ -257,53 +266,13 @@ const CAPABILITIES: Names = &[
     "CAP_CHECKPOINT_RESTORE",
 ];
 
-const SECCOMP: Seccomp = Seccomp {
-    enabled: true,
-    actions: &[
-        "SCMP_ACT_ALLOW",
-        "SCMP_ACT_ERRNO",
-        "SCMP_ACT_KILL",
-        "SCMP_ACT_KILL_PROCESS",
-        "SCMP_ACT_KILL_THREAD",
-        "SCMP_ACT_LOG",
-        "SCMP_ACT_NOTIFY",
-        "SCMP_ACT_TRACE",
-        "SCMP_ACT_TRAP",
-    ],
-    operators: &[
-        "SCMP_CMP_EQ",
-        "SCMP_CMP_GE",
-        "SCMP_CMP_GT",
-        "SCMP_CMP_LE",
-        "SCMP_CMP_LT",
-        "SCMP_CMP_MASKED_EQ",
-        "SCMP_CMP_NE",
-    ],
-    archs: &[
-        "SCMP_ARCH_AARCH64",
-        "SCMP_ARCH_ARM",
-        "SCMP_ARCH_X32",
-        "SCMP_ARCH_X86",
-        "SCMP_ARCH_X86_64",
-    ],
-    known_flags: SECCOMP_FLAGS,
-    supported_flags: SECCOMP_FLAGS,
-};
-
-const SECCOMP_FLAGS: Names = &[
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_callers_look_for() {
-        let features = serde_json::to_value(&FEATURES).unwrap();
+        let features = serde_json::to_value(&features()).unwrap();
         assert_eq!(features["ociVersionMin"], "1.0.0");
         assert!(
             features["mountOptions"]
