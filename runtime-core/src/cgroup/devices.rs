@@ -298,13 +298,14 @@ fn write_v1(
 
 fn apply_v2(place: &Place, rules: &[Rule]) -> Result<()> {
     let dir = place.dir();
-    let Some(program) = program::compile(rules) else {
+    let program = program::compile(rules);
+    if place.fresh && program.is_none() {
         return Ok(());
-    };
+    }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let cgroup = open(&dir, flags, Permissions::empty());
     let cgroup = cgroup.map_err(|errno| file::failed("open cgroup", &dir, errno))?;
-    match attach(&cgroup, &program, place.fresh) {
+    match attach(&cgroup, program.as_deref(), place.fresh) {
         Err((_, Errno::EPERM | Errno::EACCES)) if in_user_namespace() => Ok(()),
         Err((step, errno)) => {
             let error = file::failed(step, &dir, errno);
@@ -318,14 +319,17 @@ fn apply_v2(place: &Place, rules: &[Rule]) -> Result<()> {
     }
 }
 
-/// Attaches the program in place of what is attached already. All attached programs have to agree, so the old ones go
+/// Attaches the program, if there is one, in place of what is attached already. All attached programs have to agree, so the old ones go
 /// last and there is no moment at which everything is allowed.
 fn attach(
     cgroup: &OwnedFd,
-    program: &[bpf::Instruction],
+    program: Option<&[bpf::Instruction]>,
     fresh: bool,
 ) -> std::result::Result<(), (&'static str, Errno)> {
-    let loaded = bpf::load_device_program(program).map_err(|errno| ("load device program", errno))?;
+    let loaded = program
+        .map(bpf::load_device_program)
+        .transpose()
+        .map_err(|errno| ("load device program", errno))?;
     let cgroup = cgroup.as_fd();
     let mut old = Vec::new();
     if !fresh {
@@ -338,9 +342,11 @@ fn attach(
             }
         }
     }
-    let replaced = if old.len() == 1 { old.pop() } else { None };
-    bpf::attach_device_program(cgroup, loaded.as_fd(), replaced.as_ref().map(OwnedFd::as_fd))
-        .map_err(|errno| ("attach device program", errno))?;
+    if let Some(loaded) = loaded {
+        let replaced = if old.len() == 1 { old.pop() } else { None };
+        bpf::attach_device_program(cgroup, loaded.as_fd(), replaced.as_ref().map(OwnedFd::as_fd))
+            .map_err(|errno| ("attach device program", errno))?;
+    }
     for program in old {
         bpf::detach_device_program(cgroup, program.as_fd())
             .map_err(|errno| ("detach device program", errno))?;

@@ -89,7 +89,7 @@ fn block(rule: &Rule) -> Vec<Instruction> {
     let kind = rule
         .kind
         .map(|kind| if kind == Kind::Block { BLOCK } else { CHARACTER });
-    let number = |number: Option<u32>| number.map(u32::cast_signed);
+    let number = |number: Option<u32>| number.map(|number| number as i32);
     let mut block: Vec<Instruction> = [
         (KIND, kind),
         (MAJOR, number(rule.major)),

@@ -77,7 +77,7 @@ fn cpuacct(dir: &Path, stats: &mut Stats) -> Result<()> {
     let ticks = sysconf(SysconfVar::CLK_TCK)
         .ok()
         .flatten()
-        .map_or(100, |ticks| ticks.cast_unsigned());
+        .map_or(100, |ticks| ticks as u64);
     let stat = content(dir, "cpuacct.stat")?;
     let time = |key: &str| file::number_of(&stat, key).unwrap_or(0) * SECOND / ticks.max(1);
     (usage.user, usage.kernel) = (time("user"), time("system"));

@@ -167,7 +167,7 @@ pub(crate) fn program_by_id(id: u32) -> Result<OwnedFd, Errno> {
 }
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
-    fd.as_raw_fd().cast_unsigned()
+    fd.as_raw_fd() as u32
 }
 
 fn call<T>(command: i32, attributes: &mut T) -> Result<i32, Errno> {
