@@ -1,6 +1,11 @@
 //! The life cycle: [`Runtime`] makes and finds containers, [`Container`] is one of them.
 #![allow(clippy::todo, unused_variables)]
 
+pub(crate) mod dir;
+pub(crate) mod identity;
+pub(crate) mod lock;
+pub(crate) mod state;
+
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

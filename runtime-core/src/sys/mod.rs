@@ -2,4 +2,5 @@
 
 pub(crate) mod bpf;
 pub(crate) mod dirents;
+pub(crate) mod handle;
 pub(crate) mod pidfd;
