@@ -119,6 +119,8 @@ impl Flow {
 /// Carries input to a console and its output back.
 #[derive(Debug)]
 pub struct Relay {
+    source: OwnedFd,
+    sink: OwnedFd,
     console: OwnedFd,
     /// The console's other end. Held open, since reading a console that no process has open fails, and those
     /// that have may close it now and open it again later.
@@ -132,21 +134,35 @@ pub struct Relay {
 impl Relay {
     /// A relay between our standard streams and the console with this master.
     pub fn new(console: OwnedFd) -> Result<Relay> {
-        let prepare = || {
-            let flags = OFlag::from_bits_truncate(fcntl(&console, FcntlArg::F_GETFL)?);
-            fcntl(&console, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-            // Line feeds stay what they are, for an output that is no terminal; ours adds the carriage returns.
-            let mut settings = tcgetattr(&console)?;
-            settings.output_flags.remove(OutputFlags::ONLCR);
-            tcsetattr(&console, SetArg::TCSANOW, &settings)
+        let own = || {
+            let source = std::io::stdin().as_fd().try_clone_to_owned()?;
+            Ok((source, std::io::stdout().as_fd().try_clone_to_owned()?))
         };
-        prepare().map_err(|errno| failed("prepare console", errno))?;
+        let (source, sink) = own().map_err(|error: std::io::Error| {
+            Error::sys(
+                "keep standard streams",
+                error.raw_os_error().unwrap_or(libc::EBADF),
+            )
+        })?;
+        Relay::between(source, sink, console).map_err(|errno| failed("prepare console", errno))
+    }
+
+    fn between(source: OwnedFd, sink: OwnedFd, console: OwnedFd) -> nix::Result<Relay> {
+        let flags = OFlag::from_bits_truncate(fcntl(&console, FcntlArg::F_GETFL)?);
+        fcntl(&console, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        // Line feeds stay what they are, for an output that is no terminal; ours adds the carriage returns.
+        let mut settings = tcgetattr(&console)?;
+        settings.output_flags.remove(OutputFlags::ONLCR);
+        tcsetattr(&console, SetArg::TCSANOW, &settings)?;
         let peer = sys::console_peer(console.as_fd()).ok();
+        let (input, output) = (Flow::new(), Flow::new());
         Ok(Relay {
+            source,
+            sink,
             console,
             peer,
-            input: Flow::new(),
-            output: Flow::new(),
+            input,
+            output,
             last_input: b'\n',
         })
     }
@@ -164,79 +180,80 @@ impl Relay {
     /// Waits until something can be carried or one of `others` is readable, and carries it.
     /// Says which of `others` is.
     pub fn step<const N: usize>(&mut self, others: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
-        let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-        let wants_input = !self.input.ended && self.input.pending.is_empty();
-        let mut console_events = PollFlags::empty();
-        console_events.set(PollFlags::POLLIN, self.output.pending.is_empty());
-        console_events.set(PollFlags::POLLOUT, !self.input.pending.is_empty());
-        console_events &= if self.output.ended {
-            PollFlags::empty()
-        } else {
-            PollFlags::all()
-        };
+        let idle = PollFlags::empty();
+        let when = |wanted: bool, events| if wanted { events } else { idle };
+        let reading = when(
+            !self.input.ended && self.input.pending.is_empty(),
+            PollFlags::POLLIN,
+        );
+        let writing = when(!self.output.pending.is_empty(), PollFlags::POLLOUT);
+        let console = when(
+            !self.output.ended && self.output.pending.is_empty(),
+            PollFlags::POLLIN,
+        ) | when(
+            !self.output.ended && !self.input.pending.is_empty(),
+            PollFlags::POLLOUT,
+        );
         let mut fds: Vec<PollFd> = others
             .into_iter()
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let mut add = |wanted: bool, fd, events| {
-            wanted.then(|| fds.push(PollFd::new(fd, events)));
-            wanted.then(|| fds.len() - 1)
-        };
-        let input = add(wants_input, stdin.as_fd(), PollFlags::POLLIN);
-        let output = add(
-            !self.output.pending.is_empty(),
-            stdout.as_fd(),
-            PollFlags::POLLOUT,
-        );
-        let console = add(!console_events.is_empty(), self.console.as_fd(), console_events);
+        // A descriptor of which nothing is wanted would still tell that it was hung up, over and over.
+        let own = [
+            (&self.source, reading),
+            (&self.sink, writing),
+            (&self.console, console),
+        ];
+        let places = own.map(|(fd, events)| {
+            (events != idle).then(|| {
+                fds.push(PollFd::new(fd.as_fd(), events));
+                fds.len() - 1
+            })
+        });
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(failed("wait for the process", errno)),
         }
-        let events = |at: usize| fds[at].revents().unwrap_or(PollFlags::empty());
-        let ready = std::array::from_fn(|at| !events(at).is_empty());
-        let [input, output, console] =
-            [input, output, console].map(|at| at.map_or(PollFlags::empty(), events));
+        let events = |at: usize| fds[at].revents().unwrap_or(idle);
+        let ready = std::array::from_fn(|at| events(at) != idle);
+        let [source, sink, console] = places.map(|at| at.map_or(idle, events));
         drop(fds);
-        self.carry(!input.is_empty(), !output.is_empty(), console);
+        self.carry(source != idle, sink != idle, console);
         Ok(ready)
     }
 
-    fn carry(&mut self, input: bool, output: bool, console: PollFlags) {
-        if input {
-            self.read_input();
+    fn carry(&mut self, source: bool, sink: bool, console: PollFlags) {
+        if source {
+            self.read_source();
         }
-        if output {
-            self.output.drain(std::io::stdout().as_fd());
+        if sink {
+            self.output.drain(self.sink.as_fd());
         }
         if console.contains(PollFlags::POLLOUT) {
             self.input.drain(self.console.as_fd());
         }
-        if self.output.pending.is_empty()
-            && console.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
-        {
-            self.output.fill(self.console.as_fd());
-            if self.output.refused {
-                // Read on nevertheless: the process is not to wait for a reader that went away.
-                self.output.pending = 0..0;
-            }
+        if console.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+            self.read_console();
         }
     }
 
-    fn read_input(&mut self) {
-        let stdin = std::io::stdin();
-        if self.input.fill(stdin.as_fd()) {
+    fn read_console(&mut self) {
+        self.output.fill(self.console.as_fd());
+        if self.output.refused {
+            // Read on nevertheless: the process is not to wait for a reader that went away.
+            self.output.pending = 0..0;
+        }
+    }
+
+    fn read_source(&mut self) {
+        if self.input.fill(self.source.as_fd()) {
             if let Some(last) = self.input.buffer[self.input.pending.clone()].last() {
                 self.last_input = *last;
             }
-        } else if tcgetattr(&stdin).is_err() {
+        } else if tcgetattr(&self.source).is_err() {
             // In the middle of a line the first one only ends that.
-            let ends = [END_OF_INPUT; 2];
-            self.input.put(if self.last_input == b'\n' {
-                &ends[..1]
-            } else {
-                &ends
-            });
+            let count = if self.last_input == b'\n' { 1 } else { 2 };
+            self.input.put(&[END_OF_INPUT; 2][..count]);
         }
     }
 
@@ -245,11 +262,13 @@ impl Relay {
     pub fn finish(mut self) {
         const SILENCE_MILLISECONDS: u8 = 100;
         const ROUNDS: u32 = 256;
-        let stdout = std::io::stdout();
         drop(self.peer.take());
         for _ in 0..ROUNDS {
-            while !self.output.pending.is_empty() && !self.output.refused {
-                self.output.drain(stdout.as_fd());
+            while !self.output.pending.is_empty() {
+                let mut sink = [PollFd::new(self.sink.as_fd(), PollFlags::POLLOUT)];
+                // An error shows at the write, and ends it.
+                let _ = poll(&mut sink, PollTimeout::NONE);
+                self.output.drain(self.sink.as_fd());
             }
             let mut console = [PollFd::new(self.console.as_fd(), PollFlags::POLLIN)];
             let waiting = poll(&mut console, SILENCE_MILLISECONDS);
@@ -263,4 +282,68 @@ impl Relay {
 
 fn failed(step: &str, errno: Errno) -> Error {
     Error::sys(step, errno as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::pty::openpty;
+    use nix::sys::termios::LocalFlags;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    use std::thread::JoinHandle;
+
+    /// Runs `script` on a console, with `input` before it and its output behind it.
+    fn relayed(script: &str, input: &[u8]) -> String {
+        let console = openpty(None, None).unwrap();
+        let mut settings = tcgetattr(&console.master).unwrap();
+        settings.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(&console.master, SetArg::TCSANOW, &settings).unwrap();
+        let stream = || Stdio::from(console.slave.try_clone().unwrap());
+        let mut process = Command::new("sh")
+            .args(["-c", script])
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn()
+            .unwrap();
+        drop(console.slave);
+        let ((source, mut typist), (reader, sink)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        let input = input.to_vec();
+        std::thread::spawn(move || typist.write_all(&input));
+        let output: JoinHandle<String> = std::thread::spawn(|| std::io::read_to_string(reader).unwrap());
+        let mut relay = Relay::between(source.into(), sink.into(), console.master).unwrap();
+        let ended = {
+            let (ended, running) = std::io::pipe().unwrap();
+            std::thread::spawn(move || {
+                process.wait().unwrap();
+                drop(running);
+            });
+            ended
+        };
+        while !relay.step([ended.as_fd()]).unwrap()[0] {}
+        relay.finish();
+        output.join().unwrap()
+    }
+
+    #[test]
+    fn output_arrives_whole_and_with_bare_line_feeds() {
+        let output = relayed("seq 20000", b"");
+        assert!(output.starts_with("1\n2\n"), "{:?}", &output[..20]);
+        assert_eq!(output.lines().count(), 20_000);
+        assert!(output.ends_with("\n20000\n"));
+    }
+
+    #[test]
+    fn the_end_of_the_input_is_passed_on() {
+        assert_eq!(relayed("cat; echo end", b"a line\n"), "a line\nend\n");
+        assert_eq!(relayed("cat; echo end", b"half a line"), "half a lineend\n");
+        assert_eq!(relayed("cat; echo end", b""), "end\n");
+    }
+
+    #[test]
+    fn a_console_that_is_closed_and_opened_again() {
+        let script = "exec 3>&1; t=$(tty); exec 0</dev/null 1>&0 2>&0 3>&0; sleep 0.3; echo again > $t";
+        assert_eq!(relayed(script, b""), "again\n");
+    }
 }
