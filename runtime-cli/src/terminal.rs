@@ -299,6 +299,8 @@ mod tests {
         let mut settings = tcgetattr(&console.master).unwrap();
         settings.local_flags.remove(LocalFlags::ECHO);
         tcsetattr(&console.master, SetArg::TCSANOW, &settings).unwrap();
+        let ((source, mut typist), (reader, sink)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        let mut relay = Relay::between(source.into(), sink.into(), console.master).unwrap();
         let stream = || Stdio::from(console.slave.try_clone().unwrap());
         let mut process = Command::new("sh")
             .args(["-c", script])
@@ -308,11 +310,9 @@ mod tests {
             .spawn()
             .unwrap();
         drop(console.slave);
-        let ((source, mut typist), (reader, sink)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
         let input = input.to_vec();
         std::thread::spawn(move || typist.write_all(&input));
         let output: JoinHandle<String> = std::thread::spawn(|| std::io::read_to_string(reader).unwrap());
-        let mut relay = Relay::between(source.into(), sink.into(), console.master).unwrap();
         let ended = {
             let (ended, running) = std::io::pipe().unwrap();
             std::thread::spawn(move || {

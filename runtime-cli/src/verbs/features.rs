@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_callers_look_for() {
-        let features = serde_json::to_value(&features()).unwrap();
+        let features = serde_json::to_value(features()).unwrap();
         assert_eq!(features["ociVersionMin"], "1.0.0");
         assert!(
             features["mountOptions"]
