@@ -1,6 +1,6 @@
 //! The only door to `unsafe` of the suite: what must happen between fork and exec of a command.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -110,4 +110,45 @@ pub fn without_syscalls(command: &mut Command, numbers: &[i64]) {
     };
     // SAFETY: the hook only makes system calls that are safe between fork and exec; it does not allocate.
     unsafe { command.pre_exec(hook) };
+}
+
+/// Takes over a descriptor that the kernel has just given.
+pub fn own_fd(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller got the number from the kernel as a new descriptor, which nobody else owns.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Opens a new terminal: master and slave.
+pub fn open_terminal(size: &libc::winsize) -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (mut master, mut slave) = (-1, -1);
+    // SAFETY: the pointers are to live locals; no name and no modes are asked for.
+    let failed = unsafe {
+        libc::openpty(
+            &mut master,
+            &mut slave,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            size,
+        )
+    };
+    if failed != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    let pair = (own_fd(master), own_fd(slave));
+    for fd in [&pair.0, &pair.1] {
+        // SAFETY: fcntl on an owned descriptor; no memory is involved.
+        if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(pair)
+}
+
+/// Sets the size of a terminal.
+pub fn resize(terminal: &impl AsRawFd, size: &libc::winsize) -> std::io::Result<()> {
+    // SAFETY: TIOCSWINSZ reads the structure that the pointer is to.
+    match unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, size) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }

@@ -7,9 +7,12 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::pace::stretch;
@@ -154,6 +157,9 @@ impl Cmd {
             .command
             .spawn()
             .map_err(|e| Stop::Failed(format!("{}: {e}", self.shown)))?;
+        if let Ok(mut started) = STARTED.lock() {
+            started.push(child.id());
+        }
         Ok(Spawned {
             child,
             shown: self.shown,
@@ -207,6 +213,7 @@ impl Spawned {
     pub fn wait(mut self) -> Outcome<Output> {
         let begin = Instant::now();
         let mut pause = Duration::from_micros(200);
+        let mut reaped = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
@@ -222,6 +229,10 @@ impl Spawned {
                     read_lossy(&self.err)
                 )));
             }
+            if reaped.elapsed() > Duration::from_millis(50) {
+                reap_adopted();
+                reaped = Instant::now();
+            }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(10));
         };
@@ -236,6 +247,25 @@ impl Spawned {
             output.log();
         }
         Ok(output)
+    }
+}
+
+/// Children that this process started and will wait for by itself.
+static STARTED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Collects what containers left to this process, as conmon and the shims do: a pid namespace does not end before
+/// the last of its processes was collected.
+fn reap_adopted() {
+    let Ok(started) = STARTED.lock() else { return };
+    let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    for pid in children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse::<u32>().ok())
+    {
+        if !started.contains(&pid) {
+            // It may still run, which is fine.
+            let _ = waitpid(Pid::from_raw(pid as i32), Some(WaitPidFlag::WNOHANG));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod command;
+pub mod console;
 pub mod container;
 pub mod host;
 pub mod leftovers;

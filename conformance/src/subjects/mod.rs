@@ -1,9 +1,11 @@
 //! The tests: one file a subject, each with a table.
 
 mod cgroups;
+mod console;
 mod containerd;
 mod devices;
 mod errors;
+mod exec;
 mod kill_sweep;
 mod lifecycle;
 mod mount_options;
@@ -24,6 +26,8 @@ const SUBJECTS: &[&[Test]] = &[
     devices::TESTS,
     security::TESTS,
     cgroups::TESTS,
+    console::TESTS,
+    exec::TESTS,
     containerd::TESTS,
     kill_sweep::TESTS,
 ];
