@@ -3,7 +3,9 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     for program in ["floor", "true", "weigh"] {
-        for argument in ["-nostartfiles", "-nostdlib", "-static"] {
+        // The precompiled core names a function for unwinding, which never happens here.
+        let personality = "-Wl,--defsym=rust_eh_personality=0";
+        for argument in ["-nostartfiles", "-nostdlib", "-static", personality] {
             println!("cargo:rustc-link-arg-bin={program}={argument}");
         }
     }

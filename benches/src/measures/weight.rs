@@ -1,8 +1,11 @@
 //! What a runtime weighs: memory, processor time, system calls, bytes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::process::Command;
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 
 use super::life::Running;
 use super::{Bench, figures};
@@ -14,20 +17,20 @@ use crate::rounds::{Schedule, alternate};
 use crate::sys;
 
 fn weigh(bench: &Bench, command: &Command) -> Result<[f64; 2], String> {
-    let (mut reader, writer) = std::io::pipe().map_err(|error| format!("pipe: {error}"))?;
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("pipe: {errno}"))?;
     let mut outer = Command::new(&bench.weigh);
     outer.arg(command.get_program()).args(command.get_args());
     outer
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null());
-    sys::pass_as_third(&mut outer, writer.into());
+    sys::pass_as_third(&mut outer, writer);
     let status = outer
         .status()
         .map_err(|error| format!("{}: {error}", bench.weigh.display()))?;
     // The command held the last copy of the writing end.
     drop(outer);
     let mut text = String::new();
-    reader
+    File::from(reader)
         .read_to_string(&mut text)
         .map_err(|error| format!("pipe: {error}"))?;
     let values: Vec<f64> = text
