@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode as Permissions;
-use nix::unistd::{Uid, chown, mkdir};
+use nix::unistd::{AccessFlags, Uid, access, chown, mkdir};
 
 use super::{Cgroup, Mode, Place, file, layout, limits, path, remove};
 use crate::error::{Code, Error, Result};
@@ -77,6 +77,10 @@ impl Place {
             Err(errno) => return Err(file::failed("make cgroup", &dir, errno)),
         }
         if !self.fresh {
+            if lenient && access(&dir.join("cgroup.procs"), AccessFlags::W_OK).is_err() {
+                self.absent = true;
+                return Ok(());
+            }
             self.check_unused(&dir)?;
         }
         if self.is_v2() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
-use super::path;
+use super::{file, path};
 use crate::error::{At, Code, Error, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -227,7 +227,7 @@ struct Kernel;
 
 impl Facts for Kernel {
     fn own_memberships(&self) -> io::Result<String> {
-        fs::read_to_string("/proc/self/cgroup")
+        Ok(file::read(Path::new("/proc/self/cgroup"))?)
     }
 
     fn mount_table(&self) -> io::Result<String> {

@@ -140,10 +140,7 @@ fn write(cgroup: &Cgroup, rows: &[Row]) -> Result<()> {
 type Failure<'a> = (Option<&'a Place>, Errno);
 
 fn write_row<'a>(cgroup: &'a Cgroup, row: &Row) -> Result<(), Failure<'a>> {
-    let place = cgroup.place(&row.controller).or_else(|| {
-        let second = cgroup.mode == Mode::Hybrid && v2::CONTROLLERS.contains(&&*row.controller);
-        cgroup.v2().filter(|_| second)
-    });
+    let place = cgroup.home(&row.controller);
     let Some(place) = place else {
         return match row.missing {
             Missing::Ignored => Ok(()),
@@ -220,7 +217,7 @@ fn check_usage(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
     else {
         return Ok(());
     };
-    let Some(place) = cgroup.place("memory").filter(|place| place.is_v2()) else {
+    let Some(place) = cgroup.home("memory").filter(|place| place.is_v2()) else {
         return Ok(());
     };
     let path = place.dir().join("memory.current");

@@ -210,6 +210,12 @@ impl Cgroup {
         self.present().find(fits)
     }
 
+    /// Where a controller's files are: in its version 1 hierarchy, or, if it has none, in the version 2 tree.
+    fn home(&self, controller: &str) -> Option<&Place> {
+        let v1 = self.place(v2::origin(controller));
+        v1.or_else(|| self.v2().filter(|_| v2::CONTROLLERS.contains(&controller)))
+    }
+
     fn v2(&self) -> Option<&Place> {
         self.present().find(|place| place.is_v2())
     }

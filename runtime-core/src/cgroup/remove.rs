@@ -42,25 +42,27 @@ impl Cgroup {
     /// it. Waits up to `deadline` for it to be empty. What does not exist is fine.
     pub fn remove(&self, deadline: Duration) -> Result<()> {
         let mut pause = Pause::until(Instant::now() + deadline);
-        let mut left: Vec<&Place> = Vec::new();
-        for place in self.present() {
-            match tree::rmdir(&place.dir()) {
-                Ok(()) => {}
-                Err(Errno::EBUSY | Errno::ENOTEMPTY) => left.push(place),
-                Err(errno) => return Err(file::failed("remove cgroup", &place.dir(), errno)),
-            }
-        }
+        let mut left: Vec<&Place> = self
+            .present()
+            .filter(|place| tree::rmdir(&place.dir()).is_err())
+            .collect();
         while !left.is_empty() {
             let mut failure = None;
             left.retain(|place| match tree::remove(&place.dir()) {
                 Ok(()) => false,
                 Err(errno) => {
-                    failure = Some((place.dir(), errno));
+                    // Of several errors the one to report is one that no waiting helps.
+                    let hopeless = !matches!(errno, Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT);
+                    if hopeless || failure.is_none() {
+                        failure = Some((place.dir(), errno, hopeless));
+                    }
                     true
                 }
             });
-            let Some((dir, errno)) = failure else { break };
-            if !matches!(errno, Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT) {
+            let Some((dir, errno, hopeless)) = failure else {
+                break;
+            };
+            if hopeless {
                 return Err(file::failed("remove cgroup", &dir, errno));
             }
             let Some(sleep) = pause.next() else {

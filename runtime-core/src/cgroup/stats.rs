@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::{Cgroup, file, stats_v1, stats_v2};
+use super::{Cgroup, Place, file, stats_v1, stats_v2};
 use crate::error::Result;
 
 /// Usage figures of a cgroup. Serialized, it is the `data` of a `stats` event; numbers that are 0 are left out where
@@ -256,10 +256,14 @@ impl Cgroup {
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
         for place in self.present() {
-            if !place.is_v2() {
+            if place.is_v2() {
+                stats_v2::gather(
+                    place,
+                    |name| self.home(name).is_some_and(Place::is_v2),
+                    &mut stats,
+                )?;
+            } else {
                 stats_v1::gather(place, &mut stats)?;
-            } else if self.place("cpu").is_none_or(|cpu| cpu.is_v2()) {
-                stats_v2::gather(place, &mut stats)?;
             }
         }
         Ok(stats)
@@ -267,7 +271,7 @@ impl Cgroup {
 
     /// How many processes were killed for want of memory.
     pub fn oom_kill_count(&self) -> Option<u64> {
-        let place = self.place("memory")?;
+        let place = self.home("memory")?;
         let name = if place.is_v2() {
             "memory.events"
         } else {

@@ -1,5 +1,7 @@
 //! Usage figures of version 2, under the names that they have in version 1.
 
+use std::path::Path;
+
 use super::stats::{
     BlkioEntry, BlkioStats, HugetlbStats, MemoryEntry, Psi, PsiData, Stats, content, hugepage_sizes, number,
     numbers,
@@ -10,43 +12,37 @@ use crate::error::Result;
 /// A microsecond, in nanoseconds.
 const MICROSECOND: u64 = 1000;
 
-/// Adds what the cgroup knows.
-pub(super) fn gather(place: &Place, stats: &mut Stats) -> Result<()> {
+/// Adds what the cgroup knows of the controllers that are `here` and not in a hierarchy of version 1.
+pub(super) fn gather(place: &Place, here: impl Fn(&str) -> bool, stats: &mut Stats) -> Result<()> {
     let dir = place.dir();
-    // Every cgroup has this file, whatever its controllers.
-    let path = dir.join("cpu.stat");
-    let stat = file::read(&path).map_err(|errno| file::failed("read cpu.stat", &path, errno))?;
-    cpu(&stat, stats);
-    stats.cpu.psi = psi(&content(&dir, "cpu.pressure")?);
-
-    stats.memory.raw = numbers(&content(&dir, "memory.stat")?)
-        .map(|(key, n)| (key.to_owned(), n))
-        .collect();
-    stats.memory.cache = stats.memory.raw.get("file").copied().unwrap_or(0);
-    let entry = |prefix: &str| -> Result<MemoryEntry> {
-        Ok(MemoryEntry {
-            limit: number(&dir, &format!("{prefix}.max"))?,
-            usage: number(&dir, &format!("{prefix}.current"))?,
-            max: number(&dir, &format!("{prefix}.peak"))?,
-            failcnt: 0,
-        })
-    };
-    stats.memory.usage = entry("memory")?;
-    stats.memory.swap = with_memory(entry("memory.swap")?, &stats.memory.usage);
-    stats.memory.psi = psi(&content(&dir, "memory.pressure")?);
-
-    stats.pids.limit = Some(number(&dir, "pids.max")?)
-        .filter(|limit| *limit != u64::MAX)
-        .unwrap_or(0);
-    stats.pids.current = match content(&dir, "pids.current")?.trim() {
-        "" => content(&dir, "cgroup.procs")?.lines().count() as u64,
-        current => current.parse().unwrap_or(0),
-    };
-
-    stats.blkio = io(&content(&dir, "io.stat")?);
-    stats.blkio.psi = psi(&content(&dir, "io.pressure")?);
-
-    for size in hugepage_sizes() {
+    if here("cpu") {
+        // Every cgroup has this file, whatever its controllers.
+        let path = dir.join("cpu.stat");
+        let stat = file::read(&path).map_err(|errno| file::failed("read cpu.stat", &path, errno))?;
+        cpu(&stat, stats);
+        stats.cpu.psi = psi(&content(&dir, "cpu.pressure")?);
+    }
+    if here("memory") {
+        memory(&dir, stats)?;
+    }
+    if here("pids") {
+        stats.pids.limit = Some(number(&dir, "pids.max")?)
+            .filter(|limit| *limit != u64::MAX)
+            .unwrap_or(0);
+        stats.pids.current = match content(&dir, "pids.current")?.trim() {
+            "" => content(&dir, "cgroup.procs")?.lines().count() as u64,
+            current => current.parse().unwrap_or(0),
+        };
+    }
+    if here("io") {
+        stats.blkio = io(&content(&dir, "io.stat")?);
+        stats.blkio.psi = psi(&content(&dir, "io.pressure")?);
+    }
+    for size in if here("hugetlb") {
+        hugepage_sizes()
+    } else {
+        Vec::new()
+    } {
         let usage = content(&dir, &format!("hugetlb.{size}.current"))?;
         if let Ok(usage) = usage.trim().parse() {
             let events = content(&dir, &format!("hugetlb.{size}.events"))?;
@@ -61,6 +57,25 @@ pub(super) fn gather(place: &Place, stats: &mut Stats) -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+fn memory(dir: &Path, stats: &mut Stats) -> Result<()> {
+    stats.memory.raw = numbers(&content(dir, "memory.stat")?)
+        .map(|(key, n)| (key.to_owned(), n))
+        .collect();
+    stats.memory.cache = stats.memory.raw.get("file").copied().unwrap_or(0);
+    let entry = |prefix: &str| -> Result<MemoryEntry> {
+        Ok(MemoryEntry {
+            limit: number(dir, &format!("{prefix}.max"))?,
+            usage: number(dir, &format!("{prefix}.current"))?,
+            max: number(dir, &format!("{prefix}.peak"))?,
+            failcnt: 0,
+        })
+    };
+    stats.memory.usage = entry("memory")?;
+    stats.memory.swap = with_memory(entry("memory.swap")?, &stats.memory.usage);
+    stats.memory.psi = psi(&content(dir, "memory.pressure")?);
     Ok(())
 }
 
