@@ -194,7 +194,7 @@ impl Suite {
     fn child(&self, dir: &Path, test: &Test) -> std::io::Result<(Status, String)> {
         fs::create_dir(dir)?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
-        let log = dir.join("log");
+        let log = dir.join("test.log");
         let out = File::create(&log)?;
         let mut command = Command::new(std::env::current_exe()?);
         command

@@ -1,11 +1,13 @@
 //! The tests: one file a subject, each with a table.
 
 mod cgroups;
+mod cli;
 mod console;
 mod containerd;
 mod devices;
 mod errors;
 mod exec;
+mod hooks;
 mod kill_sweep;
 mod lifecycle;
 mod mount_options;
@@ -28,6 +30,8 @@ const SUBJECTS: &[&[Test]] = &[
     cgroups::TESTS,
     console::TESTS,
     exec::TESTS,
+    hooks::TESTS,
+    cli::TESTS,
     containerd::TESTS,
     kill_sweep::TESTS,
 ];
