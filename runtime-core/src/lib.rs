@@ -13,6 +13,8 @@ pub mod container;
 mod error;
 pub mod seccomp;
 mod sys;
+#[cfg(test)]
+mod testing;
 
 pub use bundle::Bundle;
 pub use bundle::spec;

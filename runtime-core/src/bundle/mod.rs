@@ -1,6 +1,7 @@
 //! The bundle: a directory with a `config.json`, and the root file system that it names.
 
 mod load;
+pub(crate) mod names;
 pub mod spec;
 mod validate;
 
@@ -9,8 +10,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{At, Code, Error, Result};
 pub(crate) use load::{MAX_CONFIG, parse, read_config};
-use spec::Spec;
-pub(crate) use validate::{sysctl_path, validate, validate_process};
+use spec::{Process, Spec};
+pub(crate) use validate::sysctl_path;
+use validate::{validate, validate_process};
 
 /// A valid configuration and the directory that its relative paths start from.
 ///
@@ -96,8 +98,15 @@ impl Bundle {
 
 /// `dir` from the root on, without `.` and `..`.
 fn absolute(dir: &Path) -> Result<PathBuf> {
-    let step = "find bundle";
-    let absolute = std::path::absolute(dir).at_path(step, dir)?;
+    let refuse = |error: Error| match error.code() {
+        Code::System => error.with_code(Code::NoConfig),
+        _ => error,
+    };
+    let absolute = std::path::absolute(dir)
+        .at_path("find bundle", dir)
+        .map_err(refuse)?;
+    // Through the components, which leaves out a slash at the end.
+    let absolute: PathBuf = absolute.components().collect();
     if !absolute
         .components()
         .any(|component| component == Component::ParentDir)
@@ -106,14 +115,23 @@ fn absolute(dir: &Path) -> Result<PathBuf> {
     }
     // What is above a symbolic link only the kernel knows.
     std::fs::canonicalize(&absolute)
-        .at_path(step, dir)
-        .map_err(|error| {
-            if error.code() == Code::System {
-                error.with_code(Code::NoConfig)
-            } else {
-                error
-            }
-        })
+        .at_path("find bundle", dir)
+        .map_err(refuse)
+}
+
+/// The content of `path`, a configuration that was valid when a container was made of it.
+pub(crate) fn stored_spec(path: &Path, json: &[u8]) -> Result<Spec> {
+    let mut spec = parse(path, json)?;
+    blank_is_absent(&mut spec);
+    Ok(spec)
+}
+
+/// A process that can be executed in a container.
+pub(crate) fn valid_process(process: &Process) -> Result<Process> {
+    validate_process(process)?;
+    let mut process = process.clone();
+    blank_process(&mut process);
+    Ok(process)
 }
 
 /// Programs in Go write an absent string as an empty one.
@@ -137,7 +155,11 @@ fn blank_is_absent(spec: &mut Spec) {
         mount.source.take_if(|source| source.as_os_str().is_empty());
     }
     if let Some(process) = &mut spec.process {
-        process.apparmor_profile.take_if(|profile| profile.is_empty());
-        process.selinux_label.take_if(|label| label.is_empty());
+        blank_process(process);
     }
+}
+
+fn blank_process(process: &mut Process) {
+    process.apparmor_profile.take_if(|profile| profile.is_empty());
+    process.selinux_label.take_if(|label| label.is_empty());
 }
