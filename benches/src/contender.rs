@@ -183,6 +183,17 @@ impl Contender {
         }
     }
 
+    /// Runs the command to its end and gives its exit code.
+    pub fn exit_code(&self, command: &mut Command) -> Result<i32, String> {
+        let status = self
+            .spawn(command)?
+            .wait()
+            .map_err(|error| format!("wait: {error}"))?;
+        status
+            .code()
+            .ok_or_else(|| format!("{status}: {}", self.last_words()))
+    }
+
     /// Starts the command.
     pub fn spawn(&self, command: &mut Command) -> Result<Child, String> {
         command

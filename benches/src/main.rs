@@ -133,6 +133,9 @@ fn compare(options: &Options) -> Result<(), String> {
     }
 }
 
+/// What the program ends with when it is tried whether a contender can run it: no failure looks like that.
+const PROBE_CODE: i32 = 77;
+
 /// Finds the contenders, and keeps those that can run a container here.
 fn prepare(
     options: &Options,
@@ -157,16 +160,31 @@ fn prepare(
         program: program.clone(),
         host,
     };
+    let probe = bundle("probe", &[&PROBE_CODE.to_string()])?;
     for (name, kind, path) in candidates(options, programs) {
-        let Some(path) = path else {
-            println!("{name}: not installed, left out");
-            continue;
-        };
-        let contender = Contender::new(&name, kind, &path, &scratch.memory, &bench.host.hierarchies())?;
-        let id = bench.id();
-        match contender.time(&mut contender.run(&bench.quick, &id)) {
-            Ok(_) => bench.contenders.push(contender),
+        let found = path
+            .ok_or_else(|| format!("{name}: not installed"))
+            .and_then(|path| Contender::new(&name, kind, &path, &scratch.memory, &bench.host.hierarchies()));
+        let contender = match found {
+            Ok(contender) => contender,
             Err(failure) => {
+                println!("{failure}; left out");
+                continue;
+            }
+        };
+        let id = bench.id();
+        match contender.exit_code(&mut contender.run(&probe, &id)) {
+            Ok(PROBE_CODE) => bench.contenders.push(contender),
+            outcome => {
+                let failure = outcome.map_or_else(
+                    |error| error,
+                    |code| {
+                        format!(
+                            "exit code {code} instead of {PROBE_CODE}: {}",
+                            contender.last_words()
+                        )
+                    },
+                );
                 println!(
                     "{name}: cannot run here, left out: {failure}{}",
                     hint(&failure, &bench.host)

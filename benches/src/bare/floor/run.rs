@@ -18,6 +18,7 @@ pub(super) fn run(request: &Request) -> Outcome<i32> {
 pub(super) fn start(request: &Request, gate: Option<(Fd, Fd)>) -> Outcome<(i32, Fd)> {
     let (v2, mut v1) = groups::split(request.hierarchies);
     let alone = v1.clone().next().is_none();
+    sys::clear_umask();
     // SAFETY: atomics, for which zero is valid and a change by the other side expected.
     let wire: &'static Wire = unsafe { process::shared() }.step("shared memory")?;
     let group = v2

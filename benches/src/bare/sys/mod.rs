@@ -198,6 +198,12 @@ pub fn chdir(path: &CStr) -> Result<()> {
     unsafe { call(libc::SYS_chdir, [pointer(path), 0, 0, 0, 0, 0]) }.map(drop)
 }
 
+/// The modes of what is made are as they are asked for.
+pub fn clear_umask() {
+    // SAFETY: takes a number only, and always succeeds.
+    let _ = unsafe { call(libc::SYS_umask, [0; 6]) };
+}
+
 /// The `bpf` system call.
 pub fn bpf<T>(command: u32, attributes: &T) -> Result<Fd> {
     let arguments = [
