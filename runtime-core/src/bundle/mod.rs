@@ -2,6 +2,8 @@
 
 mod load;
 pub(crate) mod names;
+#[cfg(feature = "oci-spec")]
+mod oci;
 pub mod spec;
 mod validate;
 

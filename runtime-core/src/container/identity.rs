@@ -182,3 +182,6 @@ fn parse_handle(text: &str) -> Option<FileHandle> {
         bytes: bytes.collect::<Option<_>>()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

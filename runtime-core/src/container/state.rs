@@ -177,3 +177,6 @@ fn name_in(passwd: &[u8], uid: u32) -> Option<String> {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }
+
+#[cfg(test)]
+mod tests;
