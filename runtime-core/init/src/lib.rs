@@ -17,14 +17,13 @@ mod mounts;
 mod page;
 mod process;
 mod step;
-mod sys;
+pub mod sys;
 
 pub use page::Page;
 pub use step::{Attributes, DirMode, List, Numbers, PlaceFlags, Point, Program, Step, Str, Target};
-pub use sys::Call;
+pub use sys::{Call, Fail};
 
 use context::Context;
-use sys::Fail;
 
 /// Runs the steps of `program` and does not return: the last step executes the container's program.
 ///

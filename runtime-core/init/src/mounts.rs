@@ -6,7 +6,7 @@ use crate::files::{open_inside, open_or_make, open_plain};
 use crate::sys::{self, Call, Fail};
 use crate::{Attributes, DirMode, List, PlaceFlags, Str, Target};
 
-const PROC_SUPER_MAGIC: i64 = libc::PROC_SUPER_MAGIC as i64;
+const PROC_SUPER_MAGIC: i64 = libc::PROC_SUPER_MAGIC;
 const MOUNT_ATTR_RDONLY: u64 = 1;
 const NULL_DEVICE: (u32, u32) = (1, 3);
 

@@ -273,8 +273,6 @@ fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
 impl Context<'_> {
     /// Makes a terminal of the container's devpts the standard streams. The master stays for the parent.
     pub(crate) fn console(&mut self, width: u16, height: u16, uid: u32) -> Result<(), Fail> {
-        const TIOCSPTLCK: u64 = libc::TIOCSPTLCK as u64;
-        const TIOCGPTPEER: u64 = libc::TIOCGPTPEER as u64;
         let flags = libc::O_RDWR | libc::O_NOCTTY;
         let master = sys::openat2(
             self.root,
@@ -291,9 +289,9 @@ impl Context<'_> {
         }
         let unlocked = 0i32;
         // SAFETY: the request takes a pointer to an int.
-        unsafe { sys::ioctl(master, TIOCSPTLCK, &raw const unlocked as usize) }?;
+        unsafe { sys::ioctl(master, libc::TIOCSPTLCK, &raw const unlocked as usize) }?;
         // SAFETY: the request takes open flags as a number.
-        self.slave = unsafe { sys::ioctl(master, TIOCGPTPEER, (flags | libc::O_CLOEXEC) as usize) }?;
+        self.slave = unsafe { sys::ioctl(master, libc::TIOCGPTPEER, (flags | libc::O_CLOEXEC) as usize) }?;
         if width != 0 || height != 0 {
             let size = libc::winsize {
                 ws_row: height,
@@ -302,7 +300,7 @@ impl Context<'_> {
                 ws_ypixel: 0,
             };
             // SAFETY: the request takes a pointer to a winsize.
-            unsafe { sys::ioctl(self.slave, libc::TIOCSWINSZ as u64, &raw const size as usize) }?;
+            unsafe { sys::ioctl(self.slave, libc::TIOCSWINSZ, &raw const size as usize) }?;
         }
         match sys::fchown(self.slave, uid, u32::MAX) {
             // A user outside the mapping cannot own it.
@@ -310,7 +308,7 @@ impl Context<'_> {
             _ => {}
         }
         // SAFETY: the request takes a number.
-        unsafe { sys::ioctl(self.slave, libc::TIOCSCTTY as u64, 0) }?;
+        unsafe { sys::ioctl(self.slave, libc::TIOCSCTTY, 0) }?;
         (0..3).try_for_each(|fd| sys::dup2(self.slave, fd))
     }
 

@@ -7,9 +7,11 @@ use libc::{c_int, c_long};
 
 /// A system call that failed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fail {
-    pub(crate) call: Call,
-    pub(crate) errno: i32,
+pub struct Fail {
+    /// Which call.
+    pub call: Call,
+    /// Why.
+    pub errno: i32,
 }
 
 impl Fail {
@@ -18,7 +20,7 @@ impl Fail {
     }
 
     /// Whether the call failed with `errno`.
-    pub(crate) fn is(&self, errno: i32) -> bool {
+    pub fn is(&self, errno: i32) -> bool {
         self.errno == errno
     }
 }
@@ -185,7 +187,7 @@ pub(crate) fn send(socket: i32, byte: u8, fd: i32) -> Result<(), Fail> {
 }
 
 /// Opens `path` below `dir`, see openat2(2).
-pub(crate) fn openat2(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<i32, Fail> {
+pub fn openat2(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<i32, Fail> {
     // SAFETY: all zeroes is a valid open_how.
     let mut how: libc::open_how = unsafe { zeroed() };
     how.flags = (flags | libc::O_CLOEXEC) as u64;
@@ -212,7 +214,7 @@ pub(crate) fn openat2(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64
 }
 
 /// Opens an absolute path outside the container.
-pub(crate) fn open(path: &CStr, flags: i32) -> Result<i32, Fail> {
+pub fn open(path: &CStr, flags: i32) -> Result<i32, Fail> {
     // SAFETY: the path ends with NUL.
     unsafe {
         syscall!(
@@ -228,7 +230,7 @@ pub(crate) fn open(path: &CStr, flags: i32) -> Result<i32, Fail> {
 }
 
 /// Mode, user, device numbers and identity of what `fd` refers to.
-pub(crate) fn statx(fd: i32) -> Result<libc::statx, Fail> {
+pub fn statx(fd: i32) -> Result<libc::statx, Fail> {
     const STATX_MNT_ID: u32 = 0x1000;
     // SAFETY: all zeroes is a valid statx.
     let mut stat: libc::statx = unsafe { zeroed() };
@@ -248,7 +250,7 @@ pub(crate) fn statx(fd: i32) -> Result<libc::statx, Fail> {
 }
 
 /// Magic number of the file system that `fd` is on.
-pub(crate) fn fs_magic(fd: i32) -> Result<i64, Fail> {
+pub fn fs_magic(fd: i32) -> Result<i64, Fail> {
     // SAFETY: all zeroes is a valid statfs.
     let mut stat: libc::statfs = unsafe { zeroed() };
     // SAFETY: the buffer has the right type.
@@ -257,17 +259,20 @@ pub(crate) fn fs_magic(fd: i32) -> Result<i64, Fail> {
     Ok(stat.f_type as i64)
 }
 
-pub(crate) fn mkdirat(dir: i32, name: &CStr, mode: u32) -> Result<(), Fail> {
+/// Makes a directory, see mkdirat(2).
+pub fn mkdirat(dir: i32, name: &CStr, mode: u32) -> Result<(), Fail> {
     // SAFETY: the name ends with NUL.
     unsafe { syscall!(Mkdirat, libc::SYS_mkdirat, dir, name.as_ptr(), mode) }.map(drop)
 }
 
-pub(crate) fn mknodat(dir: i32, name: &CStr, mode: u32, device: u64) -> Result<(), Fail> {
+/// Makes a node, see mknodat(2).
+pub fn mknodat(dir: i32, name: &CStr, mode: u32, device: u64) -> Result<(), Fail> {
     // SAFETY: the name ends with NUL.
     unsafe { syscall!(Mknodat, libc::SYS_mknodat, dir, name.as_ptr(), mode, device) }.map(drop)
 }
 
-pub(crate) fn symlinkat(to: &CStr, dir: i32, name: &CStr) -> Result<(), Fail> {
+/// Makes a symbolic link, see symlinkat(2).
+pub fn symlinkat(to: &CStr, dir: i32, name: &CStr) -> Result<(), Fail> {
     // SAFETY: both strings end with NUL.
     unsafe { syscall!(Symlinkat, libc::SYS_symlinkat, to.as_ptr(), dir, name.as_ptr()) }.map(drop)
 }
@@ -308,7 +313,7 @@ pub(crate) fn fchown(fd: i32, uid: u32, gid: u32) -> Result<(), Fail> {
 }
 
 /// A detached copy of the mount of `path` below `dir`; an empty path means what `dir` itself refers to.
-pub(crate) fn open_tree(dir: i32, path: &CStr, recursive: bool) -> Result<i32, Fail> {
+pub fn open_tree(dir: i32, path: &CStr, recursive: bool) -> Result<i32, Fail> {
     let empty = if path.is_empty() {
         libc::AT_EMPTY_PATH as u32
     } else {
@@ -320,7 +325,7 @@ pub(crate) fn open_tree(dir: i32, path: &CStr, recursive: bool) -> Result<i32, F
 }
 
 /// Attaches the mount `from` on the file or directory `to`.
-pub(crate) fn move_mount(from: i32, to: i32) -> Result<(), Fail> {
+pub fn move_mount(from: i32, to: i32) -> Result<(), Fail> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are empty.
     unsafe {
@@ -338,7 +343,7 @@ pub(crate) fn move_mount(from: i32, to: i32) -> Result<(), Fail> {
 }
 
 /// Changes attributes of the mount `fd`.
-pub(crate) fn mount_setattr(fd: i32, attributes: &crate::Attributes) -> Result<(), Fail> {
+pub fn mount_setattr(fd: i32, attributes: &crate::Attributes) -> Result<(), Fail> {
     // SAFETY: all zeroes is a valid mount_attr.
     let mut change: libc::mount_attr = unsafe { zeroed() };
     change.attr_set = attributes.set;
@@ -390,13 +395,14 @@ pub(crate) fn move_to_root(path: &CStr) -> Result<(), Fail> {
     .map(drop)
 }
 
-pub(crate) fn fsopen(fs: &CStr) -> Result<i32, Fail> {
+/// Opens a context for a new file system of type `fs`, see fsopen(2).
+pub fn fsopen(fs: &CStr) -> Result<i32, Fail> {
     // SAFETY: the name ends with NUL.
     unsafe { syscall!(Fsopen, libc::SYS_fsopen, fs.as_ptr(), FSOPEN_CLOEXEC) }.map(|fd| fd as i32)
 }
 
 /// Sets one parameter; without a value it is a flag.
-pub(crate) fn fsconfig(fs: i32, key: &CStr, value: Option<&CStr>) -> Result<(), Fail> {
+pub fn fsconfig(fs: i32, key: &CStr, value: Option<&CStr>) -> Result<(), Fail> {
     let (command, value) = match value {
         None => (FSCONFIG_SET_FLAG, core::ptr::null()),
         Some(value) => (FSCONFIG_SET_STRING, value.as_ptr()),
@@ -405,7 +411,8 @@ pub(crate) fn fsconfig(fs: i32, key: &CStr, value: Option<&CStr>) -> Result<(), 
     unsafe { syscall!(Fsconfig, libc::SYS_fsconfig, fs, command, key.as_ptr(), value, 0) }.map(drop)
 }
 
-pub(crate) fn fscreate(fs: i32) -> Result<(), Fail> {
+/// Makes the superblock.
+pub fn fscreate(fs: i32) -> Result<(), Fail> {
     let none = core::ptr::null::<c_char>();
     // SAFETY: the command takes neither key nor value.
     unsafe {
@@ -422,7 +429,8 @@ pub(crate) fn fscreate(fs: i32) -> Result<(), Fail> {
     .map(drop)
 }
 
-pub(crate) fn fsmount(fs: i32, attributes: u32) -> Result<i32, Fail> {
+/// A detached mount of it, with `MOUNT_ATTR_*`.
+pub fn fsmount(fs: i32, attributes: u32) -> Result<i32, Fail> {
     // SAFETY: plain numbers.
     unsafe { syscall!(Fsmount, libc::SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes) }.map(|fd| fd as i32)
 }
@@ -447,7 +455,8 @@ pub(crate) fn getcwd(into: &mut [u8]) -> Result<usize, Fail> {
     unsafe { syscall!(Getcwd, libc::SYS_getcwd, into.as_mut_ptr(), into.len()) }
 }
 
-pub(crate) fn setns(fd: i32, flags: i32) -> Result<(), Fail> {
+/// Joins namespaces, see setns(2).
+pub fn setns(fd: i32, flags: i32) -> Result<(), Fail> {
     // SAFETY: plain numbers.
     unsafe { syscall!(Setns, libc::SYS_setns, fd, flags) }.map(drop)
 }

@@ -1,0 +1,71 @@
+//! Facts about the host, probed once.
+
+use std::fs;
+
+use crate::cgroup::Layout;
+use crate::error::{At, Code, Error, Result};
+
+/// What the plan has to know of the host.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) cgroups: Layout,
+    /// Whether the runtime's effective user is root (of its user namespace).
+    pub(crate) privileged: bool,
+    /// Whether the runtime is in a user namespace other than the initial one.
+    pub(crate) user_namespace: bool,
+    /// Whether there is a `/proc/kcore` for the link `/dev/core`.
+    pub(crate) kcore: bool,
+}
+
+/// The oldest kernel that has all the calls of the one path: mount_setattr(2), `CLONE_INTO_CGROUP`,
+/// `cgroup.kill`, quotactl-free `openat2`.
+const KERNEL_FLOOR: (u32, u32) = (5, 14);
+
+impl Host {
+    /// Looks at the host.
+    pub(crate) fn probe() -> Result<Host> {
+        check_kernel(&release()?)?;
+        let map = fs::read_to_string("/proc/self/uid_map").at_path("read", "/proc/self/uid_map")?;
+        let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+        Ok(Host {
+            cgroups: Layout::probe()?,
+            privileged: nix::unistd::geteuid().is_root(),
+            user_namespace: !whole,
+            kcore: nix::unistd::access("/proc/kcore", nix::unistd::AccessFlags::F_OK).is_ok(),
+        })
+    }
+}
+
+fn release() -> Result<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").at_path("read", "/proc/sys/kernel/osrelease")?;
+    Ok(release.trim().to_owned())
+}
+
+/// Refuses kernels below the floor with one clear error, instead of failing somewhere in the middle.
+fn check_kernel(release: &str) -> Result<()> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= KERNEL_FLOOR {
+        return Ok(());
+    }
+    Err(Error::new(Code::Unsupported, "check kernel")
+        .operand(release)
+        .reason("too old")
+        .hint(format!("Linux {}.{} or newer is needed", KERNEL_FLOOR.0, KERNEL_FLOOR.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_kernels_are_refused_by_name() {
+        for good in ["5.14.0-427.el9", "6.1.0-37-amd64", "6.18.44", "10.0"] {
+            assert_eq!(check_kernel(good), Ok(()), "{good}");
+        }
+        for old in ["5.10.0-28-amd64", "4.19.0", "5.13", "garbage"] {
+            let error = check_kernel(old).expect_err(old);
+            assert!(error.to_string().contains(old) && error.to_string().contains("5.14"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The plan of a process that joins a running container.
+
+use runtime_init::Point;
+
+use super::container::Options;
+use super::process::{Launch, is_labelled, process_actions};
+use super::{Action, Plan, clone_flag};
+use crate::error::Result;
+use crate::spec::{NamespaceType, Process, Spec};
+
+/// The plan for running `process` in the container that `spec` made.
+pub(crate) fn plan_exec(id: &str, spec: &Spec, process: &Process, options: Options) -> Result<Plan> {
+    let kinds = spec.linux.namespaces.iter().map(|namespace| namespace.kind);
+    let mut flags = 0;
+    for kind in kinds {
+        // The launching thread is in the pid namespace already, and a time namespace comes with the exec.
+        if kind != NamespaceType::Pid {
+            flags |= clone_flag(kind);
+        }
+    }
+    let mut actions = vec![Action::CloseFds { last: false }, Action::JoinCgroup, Action::Undumpable];
+    if flags != 0 {
+        actions.push(Action::JoinContainer { flags });
+    }
+    if flags & libc::CLONE_NEWUSER != 0 {
+        actions.push(Action::BecomeRoot);
+    }
+    actions.push(Action::NewSession);
+    if !options.no_new_keyring {
+        actions.push(Action::Keyring { name: format!("_ses.{id}") });
+    }
+    if spec.linux.namespaces.iter().all(|namespace| namespace.kind != NamespaceType::Mount) {
+        actions.push(Action::Root { path: super::container::rootfs(spec, std::path::Path::new("/"))? });
+        actions.push(Action::Chroot);
+    } else {
+        actions.push(Action::Root { path: "/".into() });
+    }
+    if is_labelled(process) {
+        actions.push(Action::ProcFs);
+    }
+    if process.terminal {
+        let (width, height) = process.console_size.as_ref().map_or((0, 0), |size| (size.width, size.height));
+        actions.push(Action::Console { width, height, uid: process.user.uid });
+    }
+    let launch = Launch { seccomp: spec.linux.seccomp.as_ref(), new_container: false };
+    process_actions(&mut actions, process, launch)?;
+    debug_assert!(actions.contains(&Action::Sync(Point::Ready)));
+    Ok(Plan {
+        actions,
+        rlimits: process.rlimits.clone(),
+        oom_score_adj: process.oom_score_adj,
+        preserve_fds: options.preserve_fds,
+        extra_fds: options.extra_fds,
+        terminal: process.terminal,
+        ..Plan::default()
+    })
+}
