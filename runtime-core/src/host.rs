@@ -37,13 +37,16 @@ impl Host {
 }
 
 fn release() -> Result<String> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").at_path("read", "/proc/sys/kernel/osrelease")?;
+    let release =
+        fs::read_to_string("/proc/sys/kernel/osrelease").at_path("read", "/proc/sys/kernel/osrelease")?;
     Ok(release.trim().to_owned())
 }
 
 /// Refuses kernels below the floor with one clear error, instead of failing somewhere in the middle.
 fn check_kernel(release: &str) -> Result<()> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= KERNEL_FLOOR {
         return Ok(());
@@ -51,7 +54,10 @@ fn check_kernel(release: &str) -> Result<()> {
     Err(Error::new(Code::Unsupported, "check kernel")
         .operand(release)
         .reason("too old")
-        .hint(format!("Linux {}.{} or newer is needed", KERNEL_FLOOR.0, KERNEL_FLOOR.1)))
+        .hint(format!(
+            "Linux {}.{} or newer is needed",
+            KERNEL_FLOOR.0, KERNEL_FLOOR.1
+        )))
 }
 
 #[cfg(test)]
@@ -65,7 +71,10 @@ mod tests {
         }
         for old in ["5.10.0-28-amd64", "4.19.0", "5.13", "garbage"] {
             let error = check_kernel(old).expect_err(old);
-            assert!(error.to_string().contains(old) && error.to_string().contains("5.14"), "{error}");
+            assert!(
+                error.to_string().contains(old) && error.to_string().contains("5.14"),
+                "{error}"
+            );
         }
     }
 }

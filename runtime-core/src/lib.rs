@@ -11,6 +11,11 @@ pub mod bundle;
 pub mod cgroup;
 pub mod container;
 mod error;
+mod hooks;
+mod host;
+mod launch;
+mod plan;
+mod prepare;
 pub mod seccomp;
 mod sys;
 #[cfg(test)]

@@ -1,27 +1,65 @@
 //! The life cycle: [`Runtime`] makes and finds containers, [`Container`] is one of them.
-#![allow(clippy::todo, unused_variables)]
 
 pub(crate) mod dir;
 pub(crate) mod identity;
 pub(crate) mod lock;
 pub(crate) mod state;
 
+mod create;
+mod exec;
+mod process;
+
 use std::collections::BTreeMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::Bundle;
-use crate::cgroup::Stats;
-use crate::error::Result;
+use crate::cgroup::{Cgroup, Stats};
+use crate::error::{Code, Error, Result};
+use crate::hooks;
+use crate::host::Host;
 use crate::spec;
+use dir::{StateDir, StateRoot};
+pub use process::{Created, Running};
+use state::Saved;
+
+/// How long killing and removing may take before the error says what is in the way.
+const REMOVE_LIMIT: Duration = Duration::from_secs(9);
+/// How long `start` waits to see its program executed.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Names of files in a state directory.
+const CONFIG_FILE: &str = "config.json";
+const CGROUP_FILE: &str = "cgroup";
+const PAGE_FILE: &str = "init";
+/// A cgroup line is a path in each hierarchy.
+const CGROUP_LIMIT: usize = 1 << 20;
 
 /// A state root: the directory that knows every container made under it.
+///
+/// It is cheap to copy and to share between threads.
+///
+/// ```
+/// use runtime_core::Runtime;
+/// # fn main() -> runtime_core::Result<()> {
+/// let runtime = Runtime::new("/run/example")?;
+/// for (id, state) in runtime.list()? {
+///     match state {
+///         Ok(state) => println!("{id} is {}", state.status.as_str()),
+///         Err(error) => println!("{id}: {error}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
-pub struct Runtime {}
+pub struct Runtime {
+    root: StateRoot,
+    driver: CgroupDriver,
+    host: Arc<OnceLock<Host>>,
+}
 
 /// Which cgroup driver makes the containers' cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,32 +74,59 @@ pub enum CgroupDriver {
 impl Runtime {
     /// Uses the state root `root`, which is made at the first `create`. `/` is refused.
     pub fn new(root: impl Into<PathBuf>) -> Result<Runtime> {
-        todo!()
+        let root = StateRoot::new(root.into())?;
+        Ok(Runtime {
+            root,
+            driver: CgroupDriver::default(),
+            host: Arc::default(),
+        })
     }
+
     /// Chooses the cgroup driver of containers that are made from now on.
-    pub fn with_cgroup_driver(self, driver: CgroupDriver) -> Runtime {
-        todo!()
+    pub fn with_cgroup_driver(mut self, driver: CgroupDriver) -> Runtime {
+        self.driver = driver;
+        self
     }
-    /// Makes the container `id` of `bundle`; its process waits for [`Created::start`].
-    pub fn create(&self, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Created> {
-        todo!()
-    }
+
     /// Finds the container `id`.
     pub fn container(&self, id: &str) -> Result<Container> {
-        todo!()
+        self.root.open(id)?;
+        Ok(Container {
+            runtime: self.clone(),
+            id: id.to_owned(),
+            path: self.root.path().join(id),
+        })
     }
+
     /// All containers, by id; one whose state cannot be read is listed with its error.
     pub fn list(&self) -> Result<Vec<(String, Result<State>)>> {
-        todo!()
+        let mut list = Vec::new();
+        for id in self.root.ids()? {
+            match self.container(&id).and_then(|container| container.state()) {
+                // Removed meanwhile.
+                Err(error) if error.code() == Code::NotFound => {}
+                state => list.push((id, state)),
+            }
+        }
+        Ok(list)
     }
+
     /// Kills whatever is left of the container `id` and removes it, also when its state is unreadable.
     /// An unknown id is no error.
     pub fn remove(&self, id: &str) -> Result<()> {
-        todo!()
+        match self.container(id) {
+            Ok(container) => container.remove(true),
+            Err(error) if error.code() == Code::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
-    /// What init would do for `bundle`, in order, without doing it.
-    pub fn explain(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Vec<Explained>> {
-        todo!()
+
+    fn host(&self) -> Result<&Host> {
+        if let Some(host) = self.host.get() {
+            return Ok(host);
+        }
+        let host = Host::probe()?;
+        Ok(self.host.get_or_init(|| host))
     }
 }
 
@@ -116,68 +181,6 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
 }
 
-/// A container whose process waits to be started.
-#[derive(Debug)]
-pub struct Created {}
-
-impl Created {
-    /// The process id, as the caller's pid namespace sees it.
-    pub fn pid(&self) -> i32 {
-        todo!()
-    }
-    /// A descriptor of the process, see pidfd_open(2).
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        todo!()
-    }
-    /// Takes the master of the console, when the process has a terminal.
-    pub fn take_console(&mut self) -> Option<OwnedFd> {
-        todo!()
-    }
-    /// The container.
-    pub fn container(&self) -> &Container {
-        todo!()
-    }
-    /// Starts the process.
-    pub fn start(self) -> Result<Running> {
-        todo!()
-    }
-}
-
-/// A process that was started: the container's own, or one that was executed in it.
-#[derive(Debug)]
-pub struct Running {}
-
-impl Running {
-    /// The process id, as the caller's pid namespace sees it.
-    pub fn pid(&self) -> i32 {
-        todo!()
-    }
-    /// A descriptor of the process, see pidfd_open(2).
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        todo!()
-    }
-    /// Takes the master of the console, when the process has a terminal.
-    pub fn take_console(&mut self) -> Option<OwnedFd> {
-        todo!()
-    }
-    /// The container.
-    pub fn container(&self) -> &Container {
-        todo!()
-    }
-    /// Sends a signal to this process.
-    pub fn signal(&self, signal: i32) -> Result<()> {
-        todo!()
-    }
-    /// Waits for the end of the process and reaps it. Only its parent (who created or executed it) can.
-    pub fn wait(&self) -> Result<ExitStatus> {
-        todo!()
-    }
-    /// As `wait`, for `timeout` at most; `None` when the process still runs then.
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
-        todo!()
-    }
-}
-
 /// Status of a container, always derived from what is, never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -197,7 +200,13 @@ pub enum Status {
 impl Status {
     /// The runtime-spec's name.
     pub fn as_str(self) -> &'static str {
-        todo!()
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
     }
 }
 
@@ -227,70 +236,320 @@ pub struct State {
 }
 
 /// A container by its id; what it does is decided by the container's status at that moment.
+///
+/// ```no_run
+/// use runtime_core::{Runtime, Status};
+/// # fn main() -> runtime_core::Result<()> {
+/// let container = Runtime::new("/run/example")?.container("web")?;
+/// if container.status()? == Status::Running {
+///     container.kill(libc::SIGTERM)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
-pub struct Container {}
+pub struct Container {
+    runtime: Runtime,
+    id: String,
+    path: PathBuf,
+}
+
+/// What is known of a container at one moment.
+struct Known {
+    saved: Saved,
+    status: Status,
+    /// Its process, if that is alive.
+    process: Option<OwnedFd>,
+}
 
 impl Container {
     /// The id.
     pub fn id(&self) -> &str {
-        todo!()
+        &self.id
     }
+
     /// State directory.
     pub fn dir(&self) -> &Path {
-        todo!()
+        &self.path
     }
+
+    fn open(&self) -> Result<StateDir> {
+        self.runtime.root.open(&self.id)
+    }
+
+    fn cgroup(&self, line: &str) -> Result<Cgroup> {
+        Cgroup::from_line(&self.runtime.host()?.cgroups, line)
+    }
+
+    /// The status follows from what is: whether the process lives, waits at the gate, or is frozen.
+    fn known(&self, dir: &StateDir) -> Result<Known> {
+        let saved = Saved::load(dir)?;
+        let process = match saved.init_process.open()? {
+            Some(process) if !identity::has_ended(std::os::fd::AsFd::as_fd(&process))? => Some(process),
+            _ => None,
+        };
+        let status = match process {
+            None => Status::Stopped,
+            Some(_) if self.cgroup(&saved.cgroup)?.is_frozen() => Status::Paused,
+            Some(_) if dir.has_fifo() => Status::Created,
+            Some(_) => Status::Running,
+        };
+        Ok(Known {
+            saved,
+            status,
+            process,
+        })
+    }
+
+    /// As `known`, for a container that is ready; one that is being made is not.
+    fn ready(&self, dir: &StateDir) -> Result<Known> {
+        self.known(dir).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT) => Error::new(Code::WrongState, "find container")
+                .operand(&self.id)
+                .reason("is being created, or its creation was cut off")
+                .hint("`delete --force` removes what is left of it"),
+            _ => error,
+        })
+    }
+
     /// State as runc reports it.
     pub fn state(&self) -> Result<State> {
-        todo!()
+        let dir = self.open()?;
+        match self.known(&dir) {
+            Ok(known) => Ok(known.saved.report(known.status)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => self.creating(&dir),
+            Err(error) => Err(error),
+        }
     }
+
+    /// The state of a container without a `state.json`: it is being made, or was abandoned then.
+    fn creating(&self, dir: &StateDir) -> Result<State> {
+        let spec = self.config_of(dir).unwrap_or_default();
+        let status = match dir.try_lock()? {
+            Some(_) => Status::Stopped,
+            None => Status::Creating,
+        };
+        Ok(State {
+            oci_version: spec.oci_version,
+            id: self.id.clone(),
+            pid: 0,
+            status,
+            bundle: PathBuf::new(),
+            rootfs: PathBuf::new(),
+            created: String::new(),
+            annotations: spec.annotations,
+            owner: String::new(),
+        })
+    }
+
     /// Status alone.
     pub fn status(&self) -> Result<Status> {
-        todo!()
+        self.state().map(|state| state.status)
     }
+
     /// The configuration that it was made of.
     pub fn config(&self) -> Result<spec::Spec> {
-        todo!()
+        self.config_of(&self.open()?)
     }
-    /// Starts the waiting process of a created container.
-    pub fn start(&self) -> Result<()> {
-        todo!()
+
+    fn config_of(&self, dir: &StateDir) -> Result<spec::Spec> {
+        let json = dir.read(CONFIG_FILE, crate::bundle::MAX_CONFIG)?;
+        crate::bundle::parse(&self.path.join(CONFIG_FILE), &json)
     }
+
+    fn wrong_state(&self, verb: &str, status: Status) -> Error {
+        Error::new(Code::WrongState, verb)
+            .operand(&self.id)
+            .reason(format!("the container is {}", status.as_str()))
+    }
+
     /// Sends a signal to the container's process; KILL goes to every process of a container without a pid
     /// namespace of its own.
     pub fn kill(&self, signal: i32) -> Result<()> {
-        todo!()
+        let known = self.ready(&self.open()?)?;
+        let Some(process) = &known.process else {
+            return Err(Error::new(Code::NotRunning, "kill")
+                .operand(&self.id)
+                .reason("container not running"));
+        };
+        let cgroup = self.cgroup(&known.saved.cgroup)?;
+        if signal == libc::SIGKILL && !known.saved.own_pid_namespace {
+            cgroup.signal_all(signal)?;
+        } else {
+            let process = std::os::fd::AsFd::as_fd(process);
+            crate::sys::pidfd::send_signal(process, signal).map_err(|errno| {
+                let error = Error::sys("kill", errno as i32).operand(&self.id);
+                match errno {
+                    nix::errno::Errno::ESRCH => {
+                        error.with_code(Code::NotRunning).hint("container not running")
+                    }
+                    nix::errno::Errno::EINVAL => error.hint(format!("signal {signal}")),
+                    _ => error,
+                }
+            })?;
+        }
+        // Frozen processes would take it only once they go on.
+        if signal == libc::SIGKILL && known.status == Status::Paused {
+            cgroup.thaw()?;
+        }
+        Ok(())
     }
-    /// Sends a signal to every process of the container.
+
+    /// Sends a signal to every process of the container, also when its first one has ended.
     pub fn kill_all(&self, signal: i32) -> Result<()> {
-        todo!()
+        let known = self.ready(&self.open()?)?;
+        self.cgroup(&known.saved.cgroup)?.signal_all(signal)
     }
+
     /// Removes a stopped or created container.
     pub fn delete(&self) -> Result<()> {
-        todo!()
+        self.remove(false)
     }
-    /// Runs another process in the container.
-    pub fn exec(&self, process: &spec::Process, options: ExecOptions) -> Result<Running> {
-        todo!()
+
+    /// Removes the container; with `force` whatever its state, and as far as it was made.
+    fn remove(&self, force: bool) -> Result<()> {
+        let dir = match self.open() {
+            Err(error) if force && error.code() == Code::NotFound => return Ok(()),
+            dir => dir?,
+        };
+        let _lock = dir.lock()?;
+        let known = match self.known(&dir) {
+            Ok(known) => Some(known),
+            Err(_) if force => None,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(known) = &known {
+            if !force && !matches!(known.status, Status::Stopped | Status::Created) {
+                return Err(Error::new(Code::WrongState, "delete")
+                    .operand(&self.id)
+                    .reason(format!(
+                        "cannot delete container {} that is not stopped: {}",
+                        self.id,
+                        known.status.as_str()
+                    )));
+            }
+            self.end(known)?;
+        }
+        let line = match dir.read(CGROUP_FILE, CGROUP_LIMIT) {
+            Ok(line) => String::from_utf8_lossy(&line).into_owned(),
+            Err(_) => known
+                .as_ref()
+                .map(|known| known.saved.cgroup.clone())
+                .unwrap_or_default(),
+        };
+        if !line.is_empty() {
+            clear_cgroup(&self.cgroup(&line)?)?;
+        }
+        self.poststop(&dir, known);
+        dir.remove_all()
     }
+
+    /// Makes sure that the container's process is gone.
+    fn end(&self, known: &Known) -> Result<()> {
+        let Some(process) = &known.process else {
+            return Ok(());
+        };
+        let process = std::os::fd::AsFd::as_fd(process);
+        match crate::sys::pidfd::send_signal(process, libc::SIGKILL) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Err(errno) => return Err(Error::sys("kill", errno as i32).operand(&self.id)),
+        }
+        let cgroup = self.cgroup(&known.saved.cgroup)?;
+        if known.status == Status::Paused {
+            cgroup.thaw()?;
+        }
+        let end = Instant::now() + REMOVE_LIMIT;
+        while !crate::sys::pidfd::ended(process, Some(end.saturating_duration_since(Instant::now()))) {
+            if Instant::now() >= end {
+                let error = Error::new(Code::Timeout, "kill")
+                    .operand(&self.id)
+                    .reason("its process does not end");
+                return Err(match cgroup.obstacle() {
+                    Some(obstacle) => error.hint(obstacle),
+                    None => error,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the poststop hooks. The container is gone by then, so their failures are only worth a warning.
+    fn poststop(&self, dir: &StateDir, known: Option<Known>) {
+        let Ok(spec) = self.config_of(dir) else { return };
+        if spec.hooks.poststop.is_empty() {
+            return;
+        }
+        let state = match known {
+            Some(known) => known.saved.report(Status::Stopped),
+            None => match self.creating(dir) {
+                Ok(state) => State {
+                    status: Status::Stopped,
+                    ..state
+                },
+                Err(_) => return,
+            },
+        };
+        for hook in &spec.hooks.poststop {
+            let hook = std::slice::from_ref(hook);
+            if let Err(error) = hooks::run("hooks.poststop", hook, &state, &hooks::Place::Runtime) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
     /// Freezes all processes.
     pub fn pause(&self) -> Result<()> {
-        todo!()
+        let known = self.ready(&self.open()?)?;
+        match known.status {
+            Status::Running | Status::Created => self.cgroup(&known.saved.cgroup)?.freeze(),
+            status => Err(self.wrong_state("pause", status)),
+        }
     }
+
     /// Lets them go on.
     pub fn resume(&self) -> Result<()> {
-        todo!()
+        let known = self.ready(&self.open()?)?;
+        match known.status {
+            Status::Paused => self.cgroup(&known.saved.cgroup)?.thaw(),
+            status => Err(self.wrong_state("resume", status)),
+        }
     }
+
     /// Changes limits. Device rules are never touched.
     pub fn update(&self, resources: &spec::Resources) -> Result<()> {
-        todo!()
+        let known = self.ready(&self.open()?)?;
+        match known.status {
+            Status::Stopped => Err(self.wrong_state("update", Status::Stopped)),
+            _ => self.cgroup(&known.saved.cgroup)?.update(resources),
+        }
     }
+
     /// Usage figures.
     pub fn stats(&self) -> Result<Stats> {
-        todo!()
+        let known = self.ready(&self.open()?)?;
+        match known.status {
+            Status::Stopped => Err(self.wrong_state("read statistics", Status::Stopped)),
+            _ => self.cgroup(&known.saved.cgroup)?.stats(),
+        }
     }
+
     /// Process ids of the whole container, as the caller's pid namespace sees them.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        todo!()
+        let known = self.ready(&self.open()?)?;
+        self.cgroup(&known.saved.cgroup)?.processes()
+    }
+}
+
+/// Removes a cgroup; whatever still runs in it is killed.
+fn clear_cgroup(cgroup: &Cgroup) -> Result<()> {
+    // Most are empty by now. To ask first would cost more than to try.
+    match cgroup.remove(Duration::ZERO) {
+        Err(error) if error.code() == Code::Timeout => {
+            cgroup.kill(REMOVE_LIMIT)?;
+            cgroup.remove(REMOVE_LIMIT)
+        }
+        removed => removed,
     }
 }
 

@@ -7,7 +7,7 @@ use runtime_init::{Attributes, Point};
 use super::mounts::clean;
 use super::process::{Launch, process_actions};
 use super::{Action, By, Mappings, Plan, clone_flag};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Mode};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::spec::{IdMapping, NamespaceType, Spec};
@@ -30,6 +30,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) actions: Vec<Action>,
     /// File systems to make read-only at the end.
     pub(crate) seals: Vec<String>,
+    joined: bool,
 }
 
 /// The plan for the container `id` of a validated `spec`.
@@ -41,9 +42,21 @@ pub(crate) fn plan(
     cgroup: &Cgroup,
     options: Options,
 ) -> Result<Plan> {
-    let mut planner = Planner { spec, host, bundle, cgroup, actions: Vec::with_capacity(96), seals: Vec::new() };
+    let mut planner = Planner {
+        spec,
+        host,
+        bundle,
+        cgroup,
+        actions: Vec::with_capacity(96),
+        seals: Vec::new(),
+        joined: false,
+    };
     let mut plan = Plan {
-        rlimits: spec.process.as_ref().map(|process| process.rlimits.clone()).unwrap_or_default(),
+        rlimits: spec
+            .process
+            .as_ref()
+            .map(|process| process.rlimits.clone())
+            .unwrap_or_default(),
         oom_score_adj: spec.process.as_ref().and_then(|process| process.oom_score_adj),
         resources: spec.linux.resources.clone().unwrap_or_default(),
         devices: spec.linux.devices.clone(),
@@ -56,15 +69,27 @@ pub(crate) fn plan(
     planner.namespaces(&mut plan)?;
     planner.actions.extend([Action::Undumpable, Action::NewSession]);
     if !options.no_new_keyring {
-        planner.actions.push(Action::Keyring { name: format!("_ses.{id}") });
+        planner.actions.push(Action::Keyring {
+            name: format!("_ses.{id}"),
+        });
     }
     planner.actions.push(Action::Umask { mask: 0 });
+    if host.cgroups.mode() == Mode::V2 {
+        planner.join_cgroup();
+    }
     planner.root(options.no_pivot)?;
     planner.names_and_parameters();
+    planner.join_cgroup();
     let process = spec.process.as_ref().ok_or_else(|| {
-        Error::new(Code::InvalidConfig, "plan process").operand("process").reason("missing from config.json")
+        Error::new(Code::InvalidConfig, "plan process")
+            .operand("process")
+            .reason("missing from config.json")
     })?;
-    let launch = Launch { seccomp: spec.linux.seccomp.as_ref(), new_container: true };
+    let launch = Launch {
+        seccomp: spec.linux.seccomp.as_ref(),
+        new_container: true,
+        program: None,
+    };
     process_actions(&mut planner.actions, process, launch)?;
     plan.actions = planner.actions;
     Ok(plan)
@@ -72,11 +97,16 @@ pub(crate) fn plan(
 
 impl Planner<'_> {
     fn namespace(&self, kind: NamespaceType) -> Option<&crate::spec::Namespace> {
-        self.spec.linux.namespaces.iter().find(|namespace| namespace.kind == kind)
+        self.spec
+            .linux
+            .namespaces
+            .iter()
+            .find(|namespace| namespace.kind == kind)
     }
 
     fn is_new(&self, kind: NamespaceType) -> bool {
-        self.namespace(kind).is_some_and(|namespace| namespace.path.is_none())
+        self.namespace(kind)
+            .is_some_and(|namespace| namespace.path.is_none())
     }
 
     pub(crate) fn in_user_namespace(&self) -> bool {
@@ -85,13 +115,21 @@ impl Planner<'_> {
 
     /// Who copies parts of the host's tree: only a privileged runtime can do so outside of new namespaces.
     pub(crate) fn binds_by(&self) -> By {
-        if self.host.privileged { By::Runtime } else { By::Init }
+        if self.host.privileged {
+            By::Runtime
+        } else {
+            By::Init
+        }
     }
 
     /// Who makes file systems: inside a user namespace they have to belong to it.
     pub(crate) fn fs_by(&self) -> By {
         let own_user_namespace = self.namespace(NamespaceType::User).is_some();
-        if self.host.privileged && !own_user_namespace { By::Runtime } else { By::Init }
+        if self.host.privileged && !own_user_namespace {
+            By::Runtime
+        } else {
+            By::Init
+        }
     }
 
     /// What a configuration asks for and this version does not do is refused, never left out in silence.
@@ -101,7 +139,10 @@ impl Planner<'_> {
             ("linux.intelRdt", linux.intel_rdt.is_some()),
             ("linux.netDevices", !linux.net_devices.is_empty()),
             ("linux.memoryPolicy", linux.memory_policy.is_some()),
-            ("linux.mountLabel", linux.mount_label.as_ref().is_some_and(|label| !label.is_empty())),
+            (
+                "linux.mountLabel",
+                linux.mount_label.as_ref().is_some_and(|label| !label.is_empty()),
+            ),
         ];
         match asked.iter().find(|(_, present)| *present) {
             Some((field, _)) => Err(Error::new(Code::Unsupported, "plan container")
@@ -113,7 +154,6 @@ impl Planner<'_> {
 
     fn namespaces(&mut self, plan: &mut Plan) -> Result<()> {
         self.actions.push(Action::CloseFds { last: false });
-        self.actions.push(Action::JoinCgroup);
         let new: Vec<NamespaceType> = self
             .spec
             .linux
@@ -129,21 +169,30 @@ impl Planner<'_> {
         if joins_user && self.is_new(Pid) {
             return Err(Error::new(Code::Unsupported, "plan namespaces")
                 .operand("linux.namespaces")
-                .reason("a new pid namespace inside of a joined user namespace is not supported by this version"));
+                .reason(
+                    "a new pid namespace inside of a joined user namespace is not supported by this version",
+                ));
         }
         if self.is_new(Time) {
-            self.actions.push(Action::Unshare { flags: clone_flag(Time) });
+            self.actions.push(Action::Unshare {
+                flags: clone_flag(Time),
+            });
             plan.time_offsets = Some(self.time_offsets());
         }
-        let rest: Vec<NamespaceType> =
-            new.iter().copied().filter(|kind| !matches!(kind, User | Pid | Time | Mount)).collect();
+        let rest: Vec<NamespaceType> = new
+            .iter()
+            .copied()
+            .filter(|kind| !matches!(kind, User | Pid | Time | Mount | Cgroup))
+            .collect();
         if self.is_new(User) {
             plan.clone_flags = (flags(&[User]) | if self.is_new(Pid) { flags(&[Pid]) } else { 0 }) as u64;
             plan.mappings = Some(self.mappings()?);
             self.actions.push(Action::Sync(Point::Mapped));
             // The root is opened by who may walk to it: the caller's user, before becoming the container's root.
             if self.is_new(Mount) {
-                self.actions.push(Action::Unshare { flags: flags(&[Mount]) });
+                self.actions.push(Action::Unshare {
+                    flags: flags(&[Mount]),
+                });
             }
             self.actions.push(Action::Root { path: self.rootfs()? });
             self.actions.push(Action::BecomeRoot);
@@ -156,13 +205,29 @@ impl Planner<'_> {
         if joins_user {
             self.unshare(flags(&rest) | if self.is_new(Mount) { flags(&[Mount]) } else { 0 });
         } else {
-            // A cgroup namespace has its root where the process is at that moment: it has to have joined first.
-            let at_clone: Vec<_> = new.iter().copied().filter(|kind| !matches!(kind, Cgroup | Time)).collect();
+            let at_clone: Vec<_> = new
+                .iter()
+                .copied()
+                .filter(|kind| !matches!(kind, Cgroup | Time))
+                .collect();
             plan.clone_flags = flags(&at_clone) as u64;
-            self.unshare(if self.is_new(Cgroup) { flags(&[Cgroup]) } else { 0 });
         }
         self.actions.push(Action::Root { path: self.rootfs()? });
         Ok(())
+    }
+
+    /// Joins the cgroup, and makes it the root of a new cgroup namespace: that is where a process is at that moment.
+    ///
+    /// On version 2 that is at birth. On version 1 it is as late as possible, because everything allocated from then on
+    /// is charged to the container; but hooks have to see it done.
+    fn join_cgroup(&mut self) {
+        if std::mem::replace(&mut self.joined, true) {
+            return;
+        }
+        self.actions.push(Action::JoinCgroup);
+        if self.is_new(NamespaceType::Cgroup) {
+            self.unshare(clone_flag(NamespaceType::Cgroup));
+        }
     }
 
     fn unshare(&mut self, flags: i32) {
@@ -180,7 +245,10 @@ impl Planner<'_> {
             .iter()
             .filter_map(|namespace| Some((namespace.kind, namespace.path.clone()?)))
             .collect();
-        let user = joined.iter().find(|(kind, _)| *kind == NamespaceType::User).cloned();
+        let user = joined
+            .iter()
+            .find(|(kind, _)| *kind == NamespaceType::User)
+            .cloned();
         let mut others = Vec::new();
         for (kind, path) in joined {
             match kind {
@@ -190,13 +258,25 @@ impl Planner<'_> {
             }
         }
         for (kind, path) in &others {
-            self.actions.push(Action::Join { kind: *kind, path: path.clone(), again: false });
+            self.actions.push(Action::Join {
+                kind: *kind,
+                path: path.clone(),
+                again: false,
+            });
         }
         if let Some((kind, path)) = user {
-            self.actions.push(Action::Join { kind, path, again: false });
+            self.actions.push(Action::Join {
+                kind,
+                path,
+                again: false,
+            });
             self.actions.push(Action::BecomeRoot);
             for (kind, path) in others {
-                self.actions.push(Action::Join { kind, path, again: true });
+                self.actions.push(Action::Join {
+                    kind,
+                    path,
+                    again: true,
+                });
             }
         }
         Ok(())
@@ -205,19 +285,27 @@ impl Planner<'_> {
     fn mappings(&self) -> Result<Mappings> {
         let linux = &self.spec.linux;
         let lines = |mappings: &[IdMapping]| -> String {
-            mappings.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect()
+            mappings
+                .iter()
+                .map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size))
+                .collect()
         };
         if linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty() {
             return Err(Error::new(Code::InvalidConfig, "plan namespaces")
                 .operand("linux.uidMappings, linux.gidMappings")
                 .reason("a new user namespace needs both"));
         }
-        Ok(Mappings { uid: lines(&linux.uid_mappings), gid: lines(&linux.gid_mappings) })
+        Ok(Mappings {
+            uid: lines(&linux.uid_mappings),
+            gid: lines(&linux.gid_mappings),
+        })
     }
 
     fn time_offsets(&self) -> String {
         let offsets = self.spec.linux.time_offsets.iter();
-        offsets.map(|(clock, offset)| format!("{clock} {} {}\n", offset.secs, offset.nanosecs)).collect()
+        offsets
+            .map(|(clock, offset)| format!("{clock} {} {}\n", offset.secs, offset.nanosecs))
+            .collect()
     }
 
     /// Absolute path of the root file system.
@@ -226,7 +314,10 @@ impl Planner<'_> {
     }
 
     pub(crate) fn shares_mounts(&self) -> bool {
-        matches!(self.spec.linux.rootfs_propagation.as_deref(), Some("shared" | "rshared"))
+        matches!(
+            self.spec.linux.rootfs_propagation.as_deref(),
+            Some("shared" | "rshared")
+        )
     }
 
     pub(crate) fn root_propagation(&self) -> Option<(u64, bool)> {
@@ -238,7 +329,9 @@ impl Planner<'_> {
             "unbindable" => Some(libc::MS_UNBINDABLE),
             _ => None,
         };
-        kind(word).map(|kind| (kind, false)).or_else(|| Some((kind(word.strip_prefix('r')?)?, true)))
+        kind(word)
+            .map(|kind| (kind, false))
+            .or_else(|| Some((kind(word.strip_prefix('r')?)?, true)))
     }
 
     fn root(&mut self, no_pivot: bool) -> Result<()> {
@@ -253,26 +346,49 @@ impl Planner<'_> {
         }
         // Mount propagation is cut both ways first; what is prepared outside arrives by descriptor.
         self.actions.push(Action::Slave);
-        let slave = Attributes { propagation: libc::MS_SLAVE, recursive: true, ..Attributes::default() };
-        self.actions.push(Action::AttachRoot { path: self.rootfs()?, attributes: vec![slave] });
+        let slave = Attributes {
+            propagation: libc::MS_SLAVE,
+            recursive: true,
+            ..Attributes::default()
+        };
+        self.actions.push(Action::AttachRoot {
+            path: self.rootfs()?,
+            attributes: vec![slave],
+        });
         self.mounts()?;
         self.devices();
         self.console();
         let hooks = &self.spec.hooks;
-        if [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|hooks| !hooks.is_empty()) {
+        if [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]
+            .iter()
+            .any(|hooks| !hooks.is_empty())
+        {
+            self.join_cgroup();
             self.actions.push(Action::Sync(Point::Mounted));
         }
         self.masks();
         self.seal();
-        self.actions.push(if no_pivot { Action::MoveRoot } else { Action::Pivot });
+        self.actions
+            .push(if no_pivot { Action::MoveRoot } else { Action::Pivot });
         Ok(())
     }
 
     fn console(&mut self) {
-        let Some(process) = self.spec.process.as_ref().filter(|process| process.terminal) else { return };
-        let (width, height) = process.console_size.as_ref().map_or((0, 0), |size| (size.width, size.height));
-        self.actions.push(Action::Console { width, height, uid: process.user.uid });
-        self.actions.push(Action::PlaceConsole { at: "/dev/console".into() });
+        let Some(process) = self.spec.process.as_ref().filter(|process| process.terminal) else {
+            return;
+        };
+        let (width, height) = process
+            .console_size
+            .as_ref()
+            .map_or((0, 0), |size| (size.width, size.height));
+        self.actions.push(Action::Console {
+            width,
+            height,
+            uid: process.user.uid,
+        });
+        self.actions.push(Action::PlaceConsole {
+            at: "/dev/console".into(),
+        });
     }
 
     fn names_and_parameters(&mut self) {
@@ -282,49 +398,36 @@ impl Planner<'_> {
         if let Some(name) = self.spec.domainname.as_ref().filter(|name| !name.is_empty()) {
             self.actions.push(Action::Domainname { name: name.clone() });
         }
-        let labelled = self.spec.process.as_ref().is_some_and(super::process::is_labelled);
+        let labelled = self
+            .spec
+            .process
+            .as_ref()
+            .is_some_and(super::process::is_labelled);
         if !self.spec.linux.sysctl.is_empty() || labelled {
             self.actions.push(Action::ProcFs);
         }
         for (key, value) in &self.spec.linux.sysctl {
-            let path = format!("sys/{}", sysctl_path(key));
-            self.actions.push(Action::WriteProc { path, value: value.clone() });
+            let Some(path) = crate::bundle::sysctl_path(key) else {
+                continue;
+            };
+            self.actions.push(Action::WriteProc {
+                path: format!("sys/{path}"),
+                value: value.clone(),
+            });
         }
-    }
-}
-
-/// Both spellings of a kernel parameter, `net.ipv4.ip_forward` and `net/ipv4/ip_forward`, as a path. In the one that
-/// starts with a dot, slashes stand for dots in names, and the other way round.
-fn sysctl_path(key: &str) -> String {
-    match key.find(['.', '/']) {
-        Some(first) if key.as_bytes()[first] == b'/' => key.to_owned(),
-        _ => key
-            .chars()
-            .map(|character| match character {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect(),
     }
 }
 
 /// Absolute path of the root file system of `spec` in the bundle directory `bundle`.
 pub(crate) fn rootfs(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
-    let root = spec.root.as_ref().filter(|root| !root.path.as_os_str().is_empty()).ok_or_else(|| {
-        Error::new(Code::InvalidConfig, "plan root").operand("root.path").reason("missing from config.json")
-    })?;
+    let root = spec
+        .root
+        .as_ref()
+        .filter(|root| !root.path.as_os_str().is_empty())
+        .ok_or_else(|| {
+            Error::new(Code::InvalidConfig, "plan root")
+                .operand("root.path")
+                .reason("missing from config.json")
+        })?;
     Ok(PathBuf::from(clean(&bundle.join(&root.path))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kernel_parameters_in_both_spellings() {
-        assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
-        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
-    }
 }

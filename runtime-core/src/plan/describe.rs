@@ -17,15 +17,26 @@ fn namespaces(flags: i32) -> String {
         (libc::CLONE_NEWCGROUP, "cgroup"),
         (0x80, "time"),
     ];
-    let names: Vec<&str> = KINDS.iter().filter(|(flag, _)| flags & flag != 0).map(|&(_, name)| name).collect();
+    let names: Vec<&str> = KINDS
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .map(|&(_, name)| name)
+        .collect();
     names.join(" ")
 }
 
 /// Names of capabilities.
 fn capabilities(bits: u64) -> String {
     let names = super::process::CAPABILITIES.iter().enumerate();
-    let names: Vec<&str> = names.filter(|(number, _)| bits & 1 << number != 0).map(|(_, name)| &name[4..]).collect();
-    if names.is_empty() { "none".into() } else { names.join(",").to_lowercase() }
+    let names: Vec<&str> = names
+        .filter(|(number, _)| bits & 1 << number != 0)
+        .map(|(_, name)| &name[4..])
+        .collect();
+    if names.is_empty() {
+        "none".into()
+    } else {
+        names.join(",").to_lowercase()
+    }
 }
 
 impl super::Plan {
@@ -35,7 +46,11 @@ impl super::Plan {
             by: "runtime",
             step: "clone".into(),
             operand: namespaces(self.clone_flags as i32),
-            detail: if self.clone_flags == 0 { "no new namespaces at birth".into() } else { "new namespaces".into() },
+            detail: if self.clone_flags == 0 {
+                "no new namespaces at birth".into()
+            } else {
+                "new namespaces".into()
+            },
         }];
         lines.extend(self.actions.iter().map(Action::explain));
         lines
@@ -50,7 +65,12 @@ impl Action {
             Action::Sync(_) => "both",
             _ => "init",
         };
-        Explained { by, step: step.into(), operand, detail: self.detail() }
+        Explained {
+            by,
+            step: step.into(),
+            operand,
+            detail: self.detail(),
+        }
     }
 
     /// What it does, and to what: the words that an error begins with.
@@ -140,7 +160,11 @@ impl Mount {
     fn detail(&self) -> String {
         let mut text = match &self.source {
             Source::Bind { path, recursive } => {
-                format!("{} of {}", if *recursive { "whole tree" } else { "bind" }, path.display())
+                format!(
+                    "{} of {}",
+                    if *recursive { "whole tree" } else { "bind" },
+                    path.display()
+                )
             }
             Source::Fs { kind, parameters } => format!("{kind} {}", parameters.join(",")),
         };
@@ -179,7 +203,10 @@ fn changes(attributes: &runtime_init::Attributes) -> String {
         (libc::MS_UNBINDABLE, "unbindable"),
     ];
     words.extend(
-        kinds.iter().filter(|(kind, _)| attributes.propagation == *kind).map(|(_, name)| format!("{recursive}{name}")),
+        kinds
+            .iter()
+            .filter(|(kind, _)| attributes.propagation == *kind)
+            .map(|(_, name)| format!("{recursive}{name}")),
     );
     words.join(",")
 }

@@ -9,7 +9,13 @@ use crate::error::Result;
 use crate::spec::{NamespaceType, Process, Spec};
 
 /// The plan for running `process` in the container that `spec` made.
-pub(crate) fn plan_exec(id: &str, spec: &Spec, process: &Process, options: Options) -> Result<Plan> {
+pub(crate) fn plan_exec(
+    id: &str,
+    spec: &Spec,
+    process: &Process,
+    program: Option<&str>,
+    options: Options,
+) -> Result<Plan> {
     let kinds = spec.linux.namespaces.iter().map(|namespace| namespace.kind);
     let mut flags = 0;
     for kind in kinds {
@@ -18,7 +24,11 @@ pub(crate) fn plan_exec(id: &str, spec: &Spec, process: &Process, options: Optio
             flags |= clone_flag(kind);
         }
     }
-    let mut actions = vec![Action::CloseFds { last: false }, Action::JoinCgroup, Action::Undumpable];
+    let mut actions = vec![
+        Action::CloseFds { last: false },
+        Action::JoinCgroup,
+        Action::Undumpable,
+    ];
     if flags != 0 {
         actions.push(Action::JoinContainer { flags });
     }
@@ -27,10 +37,19 @@ pub(crate) fn plan_exec(id: &str, spec: &Spec, process: &Process, options: Optio
     }
     actions.push(Action::NewSession);
     if !options.no_new_keyring {
-        actions.push(Action::Keyring { name: format!("_ses.{id}") });
+        actions.push(Action::Keyring {
+            name: format!("_ses.{id}"),
+        });
     }
-    if spec.linux.namespaces.iter().all(|namespace| namespace.kind != NamespaceType::Mount) {
-        actions.push(Action::Root { path: super::container::rootfs(spec, std::path::Path::new("/"))? });
+    if spec
+        .linux
+        .namespaces
+        .iter()
+        .all(|namespace| namespace.kind != NamespaceType::Mount)
+    {
+        actions.push(Action::Root {
+            path: super::container::rootfs(spec, std::path::Path::new("/"))?,
+        });
         actions.push(Action::Chroot);
     } else {
         actions.push(Action::Root { path: "/".into() });
@@ -39,10 +58,21 @@ pub(crate) fn plan_exec(id: &str, spec: &Spec, process: &Process, options: Optio
         actions.push(Action::ProcFs);
     }
     if process.terminal {
-        let (width, height) = process.console_size.as_ref().map_or((0, 0), |size| (size.width, size.height));
-        actions.push(Action::Console { width, height, uid: process.user.uid });
+        let (width, height) = process
+            .console_size
+            .as_ref()
+            .map_or((0, 0), |size| (size.width, size.height));
+        actions.push(Action::Console {
+            width,
+            height,
+            uid: process.user.uid,
+        });
     }
-    let launch = Launch { seccomp: spec.linux.seccomp.as_ref(), new_container: false };
+    let launch = Launch {
+        seccomp: spec.linux.seccomp.as_ref(),
+        new_container: false,
+        program,
+    };
     process_actions(&mut actions, process, launch)?;
     debug_assert!(actions.contains(&Action::Sync(Point::Ready)));
     Ok(Plan {

@@ -17,6 +17,9 @@ use runtime_init::{Attributes, PlaceFlags, Point, Target};
 
 pub(crate) use container::{Options, plan};
 pub(crate) use exec::plan_exec;
+pub(crate) use mount_options::NAMES as MOUNT_OPTIONS;
+pub(crate) use mounts::EMPTY_ATTRIBUTES;
+pub(crate) use process::CAPABILITIES;
 
 use crate::spec::{NamespaceType, Resources, Rlimit, Seccomp};
 
@@ -99,58 +102,136 @@ pub(crate) struct CapabilitySets {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Action {
     /// Closes what is not needed: at the start what other launches left open, before the gate the rest.
-    CloseFds { last: bool },
+    CloseFds {
+        last: bool,
+    },
     JoinCgroup,
     Sync(Point),
-    Join { kind: NamespaceType, path: PathBuf, again: bool },
+    Join {
+        kind: NamespaceType,
+        path: PathBuf,
+        again: bool,
+    },
     /// All namespaces of a running container at once.
-    JoinContainer { flags: i32 },
-    Unshare { flags: i32 },
+    JoinContainer {
+        flags: i32,
+    },
+    Unshare {
+        flags: i32,
+    },
     BecomeRoot,
     Undumpable,
     NewSession,
-    Keyring { name: String },
+    Keyring {
+        name: String,
+    },
     ProcFs,
-    WriteProc { path: String, value: String },
+    WriteProc {
+        path: String,
+        value: String,
+    },
     Slave,
-    Root { path: PathBuf },
-    AttachRoot { path: PathBuf, attributes: Vec<Attributes> },
+    Root {
+        path: PathBuf,
+    },
+    AttachRoot {
+        path: PathBuf,
+        attributes: Vec<Attributes>,
+    },
     Mount(Mount),
-    Reattribute { at: String, attributes: Attributes },
-    Mkdir { at: String, mode: u32 },
-    Mknod { at: String, mode: u32, device: u64, uid: u32, gid: u32 },
-    Symlink { at: String, to: String },
+    Reattribute {
+        at: String,
+        attributes: Attributes,
+    },
+    Mkdir {
+        at: String,
+        mode: u32,
+    },
+    Mknod {
+        at: String,
+        mode: u32,
+        device: u64,
+        uid: u32,
+        gid: u32,
+    },
+    Symlink {
+        at: String,
+        to: String,
+    },
     MaskSources,
-    Mask { at: String },
-    Readonly { at: String },
+    Mask {
+        at: String,
+    },
+    Readonly {
+        at: String,
+    },
     Pivot,
     MoveRoot,
     Chroot,
-    Cwd { path: String, create: bool },
-    Hostname { name: String },
-    Domainname { name: String },
-    Umask { mask: u32 },
-    Console { width: u16, height: u16, uid: u32 },
-    PlaceConsole { at: String },
+    Cwd {
+        path: String,
+        create: bool,
+    },
+    Hostname {
+        name: String,
+    },
+    Domainname {
+        name: String,
+    },
+    Umask {
+        mask: u32,
+    },
+    Console {
+        width: u16,
+        height: u16,
+        uid: u32,
+    },
+    PlaceConsole {
+        at: String,
+    },
     Stdio,
     /// The preserved and the given descriptors.
     KeepFds,
-    OwnStdio { uid: u32 },
-    Personality { domain: u64 },
-    IoPriority { value: i32 },
-    Scheduler { attributes: Vec<u64> },
-    Groups { groups: Vec<u32> },
-    BoundingSet { keep: u64 },
-    User { uid: u32, gid: u32 },
+    OwnStdio {
+        uid: u32,
+    },
+    Personality {
+        domain: u64,
+    },
+    IoPriority {
+        value: i32,
+    },
+    Scheduler {
+        attributes: Vec<u64>,
+    },
+    Groups {
+        groups: Vec<u32>,
+    },
+    BoundingSet {
+        keep: u64,
+    },
+    User {
+        uid: u32,
+        gid: u32,
+    },
     Capabilities(CapabilitySets),
     NoNewPrivileges,
-    Home { uid: u32 },
-    Find { program: String, candidates: Vec<String> },
+    Home {
+        uid: u32,
+    },
+    Find {
+        program: String,
+        candidates: Vec<String>,
+    },
     Signals,
     Commit,
     Gate,
     Seccomp(Box<Seccomp>),
-    Exec { args: Vec<String>, env: Vec<String>, home: bool },
+    Exec {
+        args: Vec<String>,
+        env: Vec<String>,
+        home: bool,
+    },
 }
 
 /// `CLONE_NEW*` of a kind of namespace.

@@ -34,20 +34,74 @@ enum Effect {
 
 /// Every option that is more than data for the file system. `features` lists these names.
 pub(crate) const NAMES: &[&str] = &[
-    "acl", "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime", "loud",
-    "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime",
-    "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount",
-    "rexec", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid",
-    "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid",
-    "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "symfollow", "sync",
+    "acl",
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noacl",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "remount",
+    "rexec",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
     "unbindable",
 ];
 
 fn effect(option: &str) -> Option<Effect> {
     use Effect::*;
     let effect = match option {
-        "" | "defaults" | "remount" | "async" | "loud" | "silent" | "acl" | "noacl" | "iversion" | "noiversion"
-        | "nolazytime" | "nomand" | "mand" => Nothing,
+        "" | "defaults" | "remount" | "async" | "loud" | "silent" | "acl" | "noacl" | "iversion"
+        | "noiversion" | "nolazytime" | "nomand" | "mand" => Nothing,
         "bind" => Bind,
         "rbind" => Rbind,
         "sync" => Super("sync"),
@@ -117,7 +171,9 @@ impl MountOptions {
         let mut sorted = MountOptions::default();
         sorted.recursive.recursive = true;
         let refuse = |reason: &str, option: &str| {
-            Err(Error::new(Code::Unsupported, "plan mount").operand(place).reason(format!("option {option:?} {reason}")))
+            Err(Error::new(Code::Unsupported, "plan mount")
+                .operand(place)
+                .reason(format!("option {option:?} {reason}")))
         };
         for option in options {
             match effect(option) {
@@ -166,7 +222,13 @@ mod tests {
 
     #[test]
     fn later_options_win() {
-        assert_eq!(parse(&["ro", "rw"]).top, Attributes { clear: RDONLY, ..Attributes::default() });
+        assert_eq!(
+            parse(&["ro", "rw"]).top,
+            Attributes {
+                clear: RDONLY,
+                ..Attributes::default()
+            }
+        );
         assert_eq!(parse(&["suid", "nosuid"]).top.set, NOSUID);
     }
 
@@ -185,6 +247,9 @@ mod tests {
 
     #[test]
     fn the_rest_is_for_the_file_system() {
-        assert_eq!(parse(&["size=64k", "mode=755", "sync"]).parameters, ["size=64k", "mode=755", "sync"]);
+        assert_eq!(
+            parse(&["size=64k", "mode=755", "sync"]).parameters,
+            ["size=64k", "mode=755", "sync"]
+        );
     }
 }

@@ -13,20 +13,34 @@ use crate::spec;
 
 /// Files of a procfs that something may be mounted on: what lxcfs and its like replace.
 const INSIDE_PROC: &[&str] = &[
-    "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
-    "/proc/loadavg", "/proc/slabinfo", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
 ];
 
 /// Device nodes that every container has: name and number.
 const DEVICES: &[(&str, u32, u32)] = &[
-    ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0),
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
 ];
 
 /// Links that every container has.
 const LINKS: &[(&str, &str)] = &[
-    ("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"), ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
 ];
 
 const MS_SLAVE: u64 = libc::MS_SLAVE;
@@ -77,7 +91,9 @@ impl Planner<'_> {
 
     fn bind(&mut self, mount: &spec::Mount, at: String, options: MountOptions, place: &str) -> Result<()> {
         let Some(source) = &mount.source else {
-            return Err(Error::new(Code::InvalidConfig, "plan mount").operand(place).reason("a bind mount has no source"));
+            return Err(Error::new(Code::InvalidConfig, "plan mount")
+                .operand(place)
+                .reason("a bind mount has no source"));
         };
         // An absolute source replaces the bundle.
         let path = self.bundle.join(source);
@@ -85,12 +101,26 @@ impl Planner<'_> {
         // A copy of a shared mount is its peer: without this the container's mounts would show on the host.
         let mut attributes = vec![];
         if !self.shares_mounts() {
-            attributes.push(Attributes { propagation: MS_SLAVE, recursive: true, ..Attributes::default() });
+            attributes.push(Attributes {
+                propagation: MS_SLAVE,
+                recursive: true,
+                ..Attributes::default()
+            });
         }
         push_attributes(&mut attributes, &options);
-        let flags = PlaceFlags { inside_proc: INSIDE_PROC.contains(&at.as_str()), ..PlaceFlags::default() };
+        let flags = PlaceFlags {
+            inside_proc: INSIDE_PROC.contains(&at.as_str()),
+            ..PlaceFlags::default()
+        };
         let source = Source::Bind { path, recursive };
-        self.push_mount(Mount { at, source, by: self.binds_by(), attributes, target: Target::LikeSource, flags });
+        self.push_mount(Mount {
+            at,
+            source,
+            by: self.binds_by(),
+            attributes,
+            target: Target::LikeSource,
+            flags,
+        });
         Ok(())
     }
 
@@ -108,7 +138,11 @@ impl Planner<'_> {
             mode: DirMode::Own,
         };
         if kind == "tmpfs" {
-            if !options.parameters.iter().any(|parameter| parameter.starts_with("mode=")) {
+            if !options
+                .parameters
+                .iter()
+                .any(|parameter| parameter.starts_with("mode="))
+            {
                 flags.mode = DirMode::Inherit;
             }
             // What goes into it has to be made first.
@@ -120,42 +154,98 @@ impl Planner<'_> {
             // The medium may not allow more.
             parameters.push("ro".to_owned());
         }
-        let source = Source::Fs { kind: kind.to_owned(), parameters };
-        self.push_mount(Mount { at, source, by, attributes, target: Target::Directory, flags });
+        let source = Source::Fs {
+            kind: kind.to_owned(),
+            parameters,
+        };
+        self.push_mount(Mount {
+            at,
+            source,
+            by,
+            attributes,
+            target: Target::Directory,
+            flags,
+        });
     }
 
     /// `type: cgroup` means whatever the host has: the v2 tree, or a directory with one mount a v1 hierarchy.
     fn cgroup_mount(&mut self, at: String, options: MountOptions) {
         let attributes = fs_attributes(&options);
         if self.host.cgroups.mode() == Mode::V2 {
-            let source = Source::Fs { kind: "cgroup2".into(), parameters: vec!["source=cgroup".into()] };
+            let source = Source::Fs {
+                kind: "cgroup2".into(),
+                parameters: vec!["source=cgroup".into()],
+            };
             let flags = PlaceFlags::default();
-            self.push_mount(Mount { at, source, by: By::Init, attributes, target: Target::Directory, flags });
+            self.push_mount(Mount {
+                at,
+                source,
+                by: By::Init,
+                attributes,
+                target: Target::Directory,
+                flags,
+            });
             return;
         }
-        let top = Attributes { set: attributes[0].set & !RDONLY, ..attributes[0] };
+        let top = Attributes {
+            set: attributes[0].set & !RDONLY,
+            ..attributes[0]
+        };
         let parameters = ["source=tmpfs", "mode=755"].map(str::to_owned).to_vec();
-        let source = Source::Fs { kind: "tmpfs".into(), parameters };
+        let source = Source::Fs {
+            kind: "tmpfs".into(),
+            parameters,
+        };
         let flags = PlaceFlags::default();
         let by = self.fs_by();
-        self.push_mount(Mount { at: at.clone(), source, by, attributes: vec![top], target: Target::Directory, flags });
+        self.push_mount(Mount {
+            at: at.clone(),
+            source,
+            by,
+            attributes: vec![top],
+            target: Target::Directory,
+            flags,
+        });
         if attributes[0].set & RDONLY != 0 {
             self.seals.push(at.clone());
         }
         for hierarchy in self.host.cgroups.hierarchies() {
-            let (Some(name), Some(path)) = (hierarchy.mount.file_name(), self.cgroup.dir(&hierarchy.controllers)) else {
+            let (Some(name), Some(path)) = (
+                hierarchy.mount.file_name(),
+                self.cgroup.dir(&hierarchy.controllers),
+            ) else {
                 continue;
             };
             let name = name.to_string_lossy();
-            let mut attributes = vec![Attributes { propagation: MS_SLAVE, ..Attributes::default() }];
+            let mut attributes = vec![Attributes {
+                propagation: MS_SLAVE,
+                ..Attributes::default()
+            }];
             push_attributes(&mut attributes, &options);
             let inside = format!("{at}/{name}");
             // A bind of the container's own group: the kernel shows it as the root to those in the namespace.
-            let source = Source::Bind { path, recursive: false };
+            let source = Source::Bind {
+                path,
+                recursive: false,
+            };
             let target = Target::Directory;
-            self.push_mount(Mount { at: inside, source, by: self.binds_by(), attributes, target, flags });
-            for controller in hierarchy.controllers.split(',').filter(|_| hierarchy.controllers.contains(',')) {
-                self.actions.push(Action::Symlink { at: format!("{at}/{controller}"), to: name.clone().into_owned() });
+            self.push_mount(Mount {
+                at: inside,
+                source,
+                by: self.binds_by(),
+                attributes,
+                target,
+                flags,
+            });
+            for controller in hierarchy
+                .controllers
+                .split(',')
+                .filter(|_| hierarchy.controllers.contains(','))
+            {
+                self.actions.push(Action::Symlink {
+                    at: format!("{at}/{controller}"),
+                    to: name.clone().into_owned(),
+                });
             }
         }
     }
@@ -168,7 +258,11 @@ impl Planner<'_> {
     pub(crate) fn devices(&mut self) {
         let linux = &self.spec.linux;
         let brings_dev = |mount: &spec::Mount| {
-            let bind = mount.kind.as_deref() == Some("bind") || mount.options.iter().any(|option| option == "bind" || option == "rbind");
+            let bind = mount.kind.as_deref() == Some("bind")
+                || mount
+                    .options
+                    .iter()
+                    .any(|option| option == "bind" || option == "rbind");
             bind && clean(&mount.destination) == "/dev"
         };
         if self.spec.mounts.iter().any(brings_dev) {
@@ -176,7 +270,13 @@ impl Planner<'_> {
         }
         for &(path, major, minor) in DEVICES {
             if linux.devices.iter().all(|device| clean(&device.path) != path) {
-                self.device(path.to_owned(), libc::S_IFCHR | 0o666, libc::makedev(major, minor), 0, 0);
+                self.device(
+                    path.to_owned(),
+                    libc::S_IFCHR | 0o666,
+                    libc::makedev(major, minor),
+                    0,
+                    0,
+                );
             }
         }
         for device in &linux.devices {
@@ -185,26 +285,58 @@ impl Planner<'_> {
                 "p" => libc::S_IFIFO,
                 _ => libc::S_IFCHR,
             };
-            let number = if kind == libc::S_IFIFO { 0 } else { libc::makedev(device.major as u32, device.minor as u32) };
+            let number = if kind == libc::S_IFIFO {
+                0
+            } else {
+                libc::makedev(device.major as u32, device.minor as u32)
+            };
             let mode = kind | device.file_mode.unwrap_or(0o666) & 0o7777;
-            self.device(clean(&device.path), mode, number, device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+            self.device(
+                clean(&device.path),
+                mode,
+                number,
+                device.uid.unwrap_or(0),
+                device.gid.unwrap_or(0),
+            );
         }
         let links = LINKS.iter().copied().chain([("/dev/ptmx", "pts/ptmx")]);
         for (at, to) in links.chain(self.host.kcore.then_some(("/dev/core", "/proc/kcore"))) {
-            self.actions.push(Action::Symlink { at: at.to_owned(), to: to.to_owned() });
+            self.actions.push(Action::Symlink {
+                at: at.to_owned(),
+                to: to.to_owned(),
+            });
         }
     }
 
     /// Where nodes cannot be made, in a user namespace, the host's own is bound.
     fn device(&mut self, at: String, mode: u32, device: u64, uid: u32, gid: u32) {
         if mode & libc::S_IFMT == libc::S_IFIFO || !self.in_user_namespace() {
-            self.actions.push(Action::Mknod { at, mode, device, uid, gid });
+            self.actions.push(Action::Mknod {
+                at,
+                mode,
+                device,
+                uid,
+                gid,
+            });
             return;
         }
-        let source = Source::Bind { path: PathBuf::from(&at), recursive: false };
-        let attributes = vec![Attributes { propagation: MS_SLAVE, ..Attributes::default() }];
+        let source = Source::Bind {
+            path: PathBuf::from(&at),
+            recursive: false,
+        };
+        let attributes = vec![Attributes {
+            propagation: MS_SLAVE,
+            ..Attributes::default()
+        }];
         let (target, flags) = (Target::File, PlaceFlags::default());
-        self.push_mount(Mount { at, source, by: self.binds_by(), attributes, target, flags });
+        self.push_mount(Mount {
+            at,
+            source,
+            by: self.binds_by(),
+            attributes,
+            target,
+            flags,
+        });
     }
 
     pub(crate) fn masks(&mut self) {
@@ -218,21 +350,38 @@ impl Planner<'_> {
         let mut masked: Vec<String> = linux.masked_paths.iter().map(|path| clean(path)).collect();
         let mut seen = std::collections::BTreeSet::new();
         masked.retain(|path| seen.insert(path.clone()));
-        self.actions.extend(masked.into_iter().map(|at| Action::Mask { at }));
+        self.actions
+            .extend(masked.into_iter().map(|at| Action::Mask { at }));
     }
 
     /// Makes read-only what had to be written to until now.
     pub(crate) fn seal(&mut self) {
-        let readonly = Attributes { set: RDONLY, ..Attributes::default() };
+        let readonly = Attributes {
+            set: RDONLY,
+            ..Attributes::default()
+        };
         for at in std::mem::take(&mut self.seals) {
-            self.actions.push(Action::Reattribute { at, attributes: readonly });
+            self.actions.push(Action::Reattribute {
+                at,
+                attributes: readonly,
+            });
         }
         if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
-            self.actions.push(Action::Reattribute { at: "/".into(), attributes: readonly });
+            self.actions.push(Action::Reattribute {
+                at: "/".into(),
+                attributes: readonly,
+            });
         }
         if let Some((propagation, recursive)) = self.root_propagation() {
-            let attributes = Attributes { propagation, recursive, ..Attributes::default() };
-            self.actions.push(Action::Reattribute { at: "/".into(), attributes });
+            let attributes = Attributes {
+                propagation,
+                recursive,
+                ..Attributes::default()
+            };
+            self.actions.push(Action::Reattribute {
+                at: "/".into(),
+                attributes,
+            });
         }
     }
 }
@@ -245,16 +394,27 @@ fn push_attributes(attributes: &mut Vec<Attributes>, options: &MountOptions) {
         }
     }
     for &(propagation, recursive) in &options.propagation {
-        attributes.push(Attributes { propagation, recursive, ..Attributes::default() });
+        attributes.push(Attributes {
+            propagation,
+            recursive,
+            ..Attributes::default()
+        });
     }
 }
 
 /// Attributes of a new file system: it has no mounts below, so recursive ones are its own.
 fn fs_attributes(options: &MountOptions) -> Vec<Attributes> {
     let set = options.top.set | options.recursive.set;
-    let mut attributes = vec![Attributes { set, ..Attributes::default() }];
+    let mut attributes = vec![Attributes {
+        set,
+        ..Attributes::default()
+    }];
     for &(propagation, recursive) in &options.propagation {
-        attributes.push(Attributes { propagation, recursive, ..Attributes::default() });
+        attributes.push(Attributes {
+            propagation,
+            recursive,
+            ..Attributes::default()
+        });
     }
     attributes
 }

@@ -12,6 +12,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) seccomp: Option<&'a Seccomp>,
     /// Whether the process starts the container, and so waits at the gate.
     pub(crate) new_container: bool,
+    /// What to execute, where it is not the first argument.
+    pub(crate) program: Option<&'a str>,
 }
 
 /// Where programs are looked for when the environment has no `PATH`.
@@ -21,13 +23,47 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Names of capabilities, by number (capability.h).
 pub(crate) const CAPABILITIES: &[&str] = &[
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
 ];
 
 pub(crate) fn is_labelled(process: &Process) -> bool {
@@ -35,18 +71,33 @@ pub(crate) fn is_labelled(process: &Process) -> bool {
     set(&process.apparmor_profile) || set(&process.selinux_label)
 }
 
-pub(crate) fn process_actions(actions: &mut Vec<Action>, process: &Process, launch: Launch<'_>) -> Result<()> {
+pub(crate) fn process_actions(
+    actions: &mut Vec<Action>,
+    process: &Process,
+    launch: Launch<'_>,
+) -> Result<()> {
     if process.args.is_empty() {
-        return Err(Error::new(Code::InvalidConfig, "plan process").operand("process.args").reason("is empty"));
+        return Err(Error::new(Code::InvalidConfig, "plan process")
+            .operand("process.args")
+            .reason("is empty"));
     }
     refuse_unsupported(process)?;
     if !process.terminal {
         actions.push(Action::Stdio);
     }
     labels(actions, process);
-    let cwd = if process.cwd.as_os_str().is_empty() { "/".into() } else { process.cwd.to_string_lossy() };
-    actions.push(Action::Cwd { path: cwd.into_owned(), create: launch.new_container });
-    actions.push(Action::Umask { mask: process.user.umask.unwrap_or(DEFAULT_UMASK) });
+    let cwd = if process.cwd.as_os_str().is_empty() {
+        "/".into()
+    } else {
+        process.cwd.to_string_lossy()
+    };
+    actions.push(Action::Cwd {
+        path: cwd.into_owned(),
+        create: launch.new_container,
+    });
+    actions.push(Action::Umask {
+        mask: process.user.umask.unwrap_or(DEFAULT_UMASK),
+    });
     let user = &process.user;
     if !process.terminal {
         actions.push(Action::OwnStdio { uid: user.uid });
@@ -60,7 +111,10 @@ pub(crate) fn process_actions(actions: &mut Vec<Action>, process: &Process, laun
     actions.push(Action::Groups { groups });
     let mut sets = capability_sets(process.capabilities.as_ref());
     actions.push(Action::BoundingSet { keep: sets.bounding });
-    actions.push(Action::User { uid: user.uid, gid: user.gid });
+    actions.push(Action::User {
+        uid: user.uid,
+        gid: user.gid,
+    });
     // A filter may be loaded by those who gave up privileges for good, or by the privileged. So that it can be
     // loaded last, after every system call that it might forbid, the privilege stays up to the exec, which takes it.
     if launch.seccomp.is_some() && !process.no_new_privileges {
@@ -71,8 +125,11 @@ pub(crate) fn process_actions(actions: &mut Vec<Action>, process: &Process, laun
     if process.no_new_privileges {
         actions.push(Action::NoNewPrivileges);
     }
-    let program = process.args[0].clone();
-    actions.push(Action::Find { candidates: candidates(&program, path.as_deref()), program });
+    let program = launch.program.unwrap_or(&process.args[0]).to_owned();
+    actions.push(Action::Find {
+        candidates: candidates(&program, path.as_deref()),
+        program,
+    });
     actions.push(Action::Signals);
     actions.push(Action::KeepFds);
     actions.push(Action::Sync(Point::Ready));
@@ -82,7 +139,11 @@ pub(crate) fn process_actions(actions: &mut Vec<Action>, process: &Process, laun
     if let Some(profile) = launch.seccomp {
         actions.push(Action::Seccomp(Box::new(profile.clone())));
     }
-    actions.push(Action::Exec { args: process.args.clone(), env, home });
+    actions.push(Action::Exec {
+        args: process.args.clone(),
+        env,
+        home,
+    });
     Ok(())
 }
 
@@ -102,11 +163,21 @@ fn refuse_unsupported(process: &Process) -> Result<()> {
 
 fn labels(actions: &mut Vec<Action>, process: &Process) {
     let path = "thread-self/attr/exec";
-    if let Some(profile) = process.apparmor_profile.as_ref().filter(|profile| !profile.is_empty()) {
-        actions.push(Action::WriteProc { path: path.into(), value: format!("exec {profile}") });
+    if let Some(profile) = process
+        .apparmor_profile
+        .as_ref()
+        .filter(|profile| !profile.is_empty())
+    {
+        actions.push(Action::WriteProc {
+            path: path.into(),
+            value: format!("exec {profile}"),
+        });
     }
     if let Some(label) = process.selinux_label.as_ref().filter(|label| !label.is_empty()) {
-        actions.push(Action::WriteProc { path: path.into(), value: label.clone() });
+        actions.push(Action::WriteProc {
+            path: path.into(),
+            value: label.clone(),
+        });
     }
 }
 
@@ -121,11 +192,16 @@ fn environment(entries: &[String]) -> (Vec<String>, Option<String>, bool) {
             None => env.push(entry.clone()),
         }
     }
-    let home = env.iter().any(|entry| entry.len() > "HOME=".len() && entry.starts_with("HOME="));
+    let home = env
+        .iter()
+        .any(|entry| entry.len() > "HOME=".len() && entry.starts_with("HOME="));
     if !home {
         env.retain(|entry| !entry.starts_with("HOME="));
     }
-    let path = env.iter().find_map(|entry| entry.strip_prefix("PATH=")).map(str::to_owned);
+    let path = env
+        .iter()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .map(str::to_owned);
     (env, path, !home)
 }
 
@@ -135,22 +211,29 @@ fn candidates(program: &str, path: Option<&str>) -> Vec<String> {
         return vec![program.to_owned()];
     }
     let directories = path.unwrap_or(DEFAULT_PATH).split(':');
-    directories.filter(|directory| directory.starts_with('/')).map(|directory| format!("{directory}/{program}")).collect()
+    directories
+        .filter(|directory| directory.starts_with('/'))
+        .map(|directory| format!("{directory}/{program}"))
+        .collect()
 }
 
 /// Capability bits of names. Unknown ones are left out with a warning: the caller may know a newer kernel.
 fn bits(names: &[String]) -> u64 {
-    names.iter().fold(0, |bits, name| match CAPABILITIES.iter().position(|known| known == name) {
-        Some(number) => bits | 1 << number,
-        None => {
-            tracing::warn!(capability = %name, "unknown capability ignored");
-            bits
+    names.iter().fold(0, |bits, name| {
+        match CAPABILITIES.iter().position(|known| known == name) {
+            Some(number) => bits | 1 << number,
+            None => {
+                tracing::warn!(capability = %name, "unknown capability ignored");
+                bits
+            }
         }
     })
 }
 
 fn capability_sets(capabilities: Option<&Capabilities>) -> CapabilitySets {
-    let Some(capabilities) = capabilities else { return CapabilitySets::default() };
+    let Some(capabilities) = capabilities else {
+        return CapabilitySets::default();
+    };
     let mut sets = CapabilitySets {
         bounding: bits(&capabilities.bounding),
         permitted: bits(&capabilities.permitted),
@@ -183,7 +266,10 @@ mod tests {
 
     #[test]
     fn programs_are_looked_for_in_absolute_directories() {
-        assert_eq!(candidates("sh", Some("/bin:.::/usr/bin")), ["/bin/sh", "/usr/bin/sh"]);
+        assert_eq!(
+            candidates("sh", Some("/bin:.::/usr/bin")),
+            ["/bin/sh", "/usr/bin/sh"]
+        );
         assert_eq!(candidates("./sh", Some("/bin")), ["./sh"]);
         assert_eq!(candidates("sh", None).len(), 6);
     }

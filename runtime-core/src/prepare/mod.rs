@@ -36,7 +36,8 @@ pub(crate) struct Prepared {
     /// For each step, the action that it comes from.
     origins: Vec<usize>,
     strings: Strings,
-    pointers: Vec<*const std::ffi::c_char>,
+    /// Addresses in the arena, for execve(2).
+    pointers: Vec<usize>,
     pub(crate) socket: i32,
     /// Directory for `CLONE_INTO_CGROUP`.
     pub(crate) cgroup: Option<OwnedFd>,
@@ -67,8 +68,17 @@ impl Prepared {
         let mut inputs = inputs;
         builder.check_preserved()?;
         builder.fifo = inputs.fifo.take().map(|fifo| builder.hold(fifo)).transpose()?;
-        let Entrance { dir, tasks } = std::mem::replace(&mut inputs.entrance, Entrance { dir: None, tasks: vec![] });
-        let tasks: Vec<i32> = tasks.into_iter().map(|fd| builder.hold(fd)).collect::<Result<_>>()?;
+        let Entrance { dir, tasks } = std::mem::replace(
+            &mut inputs.entrance,
+            Entrance {
+                dir: None,
+                tasks: vec![],
+            },
+        );
+        let tasks: Vec<i32> = tasks
+            .into_iter()
+            .map(|fd| builder.hold(fd))
+            .collect::<Result<_>>()?;
         for (number, action) in plan.actions.iter().enumerate() {
             builder.add(action, &mut inputs, &tasks)?;
             builder.origins.resize(builder.steps.len(), number);
@@ -85,7 +95,7 @@ impl Prepared {
             arena: &self.strings.arena,
             strings: &self.strings.lists,
             numbers: &self.strings.numbers,
-            pointers: self.pointers.as_mut_ptr(),
+            pointers: self.pointers.as_mut_ptr().cast(),
         }
     }
 
@@ -160,41 +170,79 @@ impl Builder {
             Action::Sync(point) => Step::Sync { point: *point },
             Action::Join { kind, path, again } => {
                 let fd = self.namespace(path)?;
-                Step::SetNs { fd, flags: clone_flag(*kind), again: *again }
+                Step::SetNs {
+                    fd,
+                    flags: clone_flag(*kind),
+                    again: *again,
+                }
             }
             Action::JoinContainer { flags } => {
-                let pidfd = inputs.container.ok_or_else(|| Error::new(Code::NotRunning, "join container"))?;
+                let pidfd = inputs
+                    .container
+                    .ok_or_else(|| Error::new(Code::NotRunning, "join container"))?;
                 let fd = self.hold(pidfd.try_clone_to_owned().at("duplicate pidfd")?)?;
-                Step::SetNs { fd, flags: *flags, again: false }
+                Step::SetNs {
+                    fd,
+                    flags: *flags,
+                    again: false,
+                }
             }
             Action::Unshare { flags } => Step::Unshare { flags: *flags },
             Action::BecomeRoot => Step::BecomeRoot,
             Action::Undumpable => Step::Undumpable,
             Action::NewSession => Step::NewSession,
-            Action::Keyring { name } => Step::Keyring { name: self.strings.str(name)? },
+            Action::Keyring { name } => Step::Keyring {
+                name: self.strings.str(name)?,
+            },
             Action::ProcFs => Step::ProcFs,
-            Action::WriteProc { path, value } => {
-                Step::WriteProc { path: self.strings.str(path)?, value: self.strings.str(value)? }
-            }
+            Action::WriteProc { path, value } => Step::WriteProc {
+                path: self.strings.str(path)?,
+                value: self.strings.str(value)?,
+            },
             Action::Slave => Step::Slave,
-            Action::Root { path } => Step::Root { path: self.path(path)? },
+            Action::Root { path } => Step::Root {
+                path: self.path(path)?,
+            },
             Action::AttachRoot { path, attributes } => {
                 self.tree(path, true, attributes)?;
                 Step::AttachRoot
             }
             Action::Mount(mount) => return self.mount(mount),
-            Action::Reattribute { at, attributes } => {
-                Step::Reattribute { at: self.strings.str(at)?, attributes: *attributes }
-            }
-            Action::Mkdir { at, mode } => Step::Mkdir { at: self.strings.str(at)?, mode: *mode },
-            Action::Mknod { at, mode, device, uid, gid } => {
+            Action::Reattribute { at, attributes } => Step::Reattribute {
+                at: self.strings.str(at)?,
+                attributes: *attributes,
+            },
+            Action::Mkdir { at, mode } => Step::Mkdir {
+                at: self.strings.str(at)?,
+                mode: *mode,
+            },
+            Action::Mknod {
+                at,
+                mode,
+                device,
+                uid,
+                gid,
+            } => {
                 let at = self.strings.str(at)?;
-                Step::Mknod { at, mode: *mode, device: *device, uid: *uid, gid: *gid }
+                Step::Mknod {
+                    at,
+                    mode: *mode,
+                    device: *device,
+                    uid: *uid,
+                    gid: *gid,
+                }
             }
-            Action::Symlink { at, to } => Step::Symlink { at: self.strings.str(at)?, to: self.strings.str(to)? },
+            Action::Symlink { at, to } => Step::Symlink {
+                at: self.strings.str(at)?,
+                to: self.strings.str(to)?,
+            },
             Action::MaskSources => Step::MaskSources { empty: self.empty()? },
-            Action::Mask { at } => Step::Mask { at: self.strings.str(at)? },
-            Action::Readonly { at } => Step::Readonly { at: self.strings.str(at)? },
+            Action::Mask { at } => Step::Mask {
+                at: self.strings.str(at)?,
+            },
+            Action::Readonly { at } => Step::Readonly {
+                at: self.strings.str(at)?,
+            },
             Action::Pivot => Step::Pivot,
             Action::MoveRoot => Step::MoveRoot,
             Action::Chroot => Step::Chroot,
@@ -207,23 +255,36 @@ impl Builder {
     /// The second half of [`Self::add`]: what is about the process.
     fn add_process(&mut self, action: &Action, inputs: &mut Inputs<'_>) -> Result<()> {
         let step = match action {
-            Action::Cwd { path, create } => Step::Cwd { path: self.strings.str(path)?, create: *create },
-            Action::Hostname { name } => Step::Hostname { name: self.strings.str(name)? },
-            Action::Domainname { name } => Step::Domainname { name: self.strings.str(name)? },
+            Action::Cwd { path, create } => Step::Cwd {
+                path: self.strings.str(path)?,
+                create: *create,
+            },
+            Action::Hostname { name } => Step::Hostname {
+                name: self.strings.str(name)?,
+            },
+            Action::Domainname { name } => Step::Domainname {
+                name: self.strings.str(name)?,
+            },
             Action::Umask { mask } => Step::Umask { mask: *mask },
-            Action::Console { width, height, uid } => Step::Console { width: *width, height: *height, uid: *uid },
-            Action::PlaceConsole { at } => Step::PlaceConsole { at: self.strings.str(at)? },
+            Action::Console { width, height, uid } => Step::Console {
+                width: *width,
+                height: *height,
+                uid: *uid,
+            },
+            Action::PlaceConsole { at } => Step::PlaceConsole {
+                at: self.strings.str(at)?,
+            },
             Action::Stdio => return self.stdio(std::mem::take(&mut inputs.stdio)),
             Action::KeepFds => return self.keep_fds(std::mem::take(&mut inputs.extra_fds)),
             Action::OwnStdio { uid } => Step::OwnStdio { uid: *uid },
             Action::Personality { domain } => Step::Personality { domain: *domain },
             Action::IoPriority { value } => Step::IoPriority { value: *value },
-            Action::Scheduler { attributes } => {
-                Step::Scheduler { attributes: self.strings.numbers(attributes.iter().copied()) }
-            }
-            Action::Groups { groups } => {
-                Step::Groups { groups: self.strings.numbers(groups.iter().map(|&group| group.into())) }
-            }
+            Action::Scheduler { attributes } => Step::Scheduler {
+                attributes: self.strings.numbers(attributes.iter().copied()),
+            },
+            Action::Groups { groups } => Step::Groups {
+                groups: self.strings.numbers(groups.iter().map(|&group| group.into())),
+            },
             Action::BoundingSet { keep } => Step::BoundingSet { keep: *keep },
             Action::User { uid, gid } => Step::User { uid: *uid, gid: *gid },
             Action::Capabilities(sets) => Step::Capabilities {
@@ -234,8 +295,13 @@ impl Builder {
             },
             Action::NoNewPrivileges => Step::NoNewPrivileges,
             // The slot is the first entry of the environment, which the exec at the end lays out.
-            Action::Home { uid } => Step::Home { uid: *uid, slot: HOME_SLOT },
-            Action::Find { candidates, .. } => Step::Find { candidates: self.strings.list(candidates)? },
+            Action::Home { uid } => Step::Home {
+                uid: *uid,
+                slot: HOME_SLOT,
+            },
+            Action::Find { candidates, .. } => Step::Find {
+                candidates: self.strings.list(candidates)?,
+            },
             Action::Signals => Step::Signals,
             Action::Commit => Step::Commit,
             Action::Gate => match self.fifo {
@@ -256,7 +322,8 @@ impl Builder {
     }
 
     fn namespace(&mut self, path: &Path) -> Result<i32> {
-        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).at_path("open namespace", path)?;
+        let fd =
+            open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).at_path("open namespace", path)?;
         self.hold(fd)
     }
 
@@ -275,16 +342,22 @@ impl Builder {
     }
 
     fn keep_fds(&mut self, extra: Vec<OwnedFd>) -> Result<()> {
-        self.steps.extend((3..3 + self.preserve).map(|fd| Step::KeepFd { fd }));
+        self.steps
+            .extend((3..3 + self.preserve).map(|fd| Step::KeepFd { fd }));
         for (number, fd) in extra.into_iter().enumerate() {
             let from = self.hold(fd)?;
-            self.steps.push(Step::Dup { from, to: 3 + self.preserve + number as i32 });
+            self.steps.push(Step::Dup {
+                from,
+                to: 3 + self.preserve + number as i32,
+            });
         }
         Ok(())
     }
 
     fn seccomp(&mut self, profile: &crate::spec::Seccomp) -> Result<()> {
-        let Some(filter) = crate::seccomp::compile(profile)? else { return Ok(()) };
+        let Some(filter) = crate::seccomp::compile(profile)? else {
+            return Ok(());
+        };
         if filter.notify {
             return Err(Error::new(Code::Unsupported, "plan seccomp")
                 .operand("linux.seccomp")
@@ -302,7 +375,10 @@ impl Builder {
             u64::from_ne_bytes(bytes)
         });
         let program = self.strings.numbers(instructions);
-        self.steps.push(Step::Seccomp { program, flags: filter.flags.into() });
+        self.steps.push(Step::Seccomp {
+            program,
+            flags: filter.flags.into(),
+        });
         Ok(())
     }
 
@@ -322,7 +398,15 @@ impl Builder {
         }
         let pointers = self.strings.pointers();
         let (steps, origins, strings, fds) = (self.steps, self.origins, self.strings, self.fds);
-        Ok(Prepared { steps, origins, strings, pointers, socket, cgroup, fds })
+        Ok(Prepared {
+            steps,
+            origins,
+            strings,
+            pointers,
+            socket,
+            cgroup,
+            fds,
+        })
     }
 }
 
@@ -332,11 +416,21 @@ const HOME_SLOT: u32 = 0;
 impl Builder {
     fn mount(&mut self, mount: &Mount) -> Result<()> {
         match (&mount.source, mount.by) {
-            (Source::Bind { path, recursive }, By::Runtime) => self.tree(path, *recursive, &mount.attributes)?,
+            (Source::Bind { path, recursive }, By::Runtime) => {
+                self.tree(path, *recursive, &mount.attributes)?
+            }
             (Source::Bind { path, recursive }, By::Init) => {
                 let path = self.path(path)?;
-                self.steps.push(Step::CloneTree { path, recursive: *recursive });
-                self.steps.extend(mount.attributes.iter().map(|&attributes| Step::SetAttr { attributes }));
+                self.steps.push(Step::CloneTree {
+                    path,
+                    recursive: *recursive,
+                });
+                self.steps.extend(
+                    mount
+                        .attributes
+                        .iter()
+                        .map(|&attributes| Step::SetAttr { attributes }),
+                );
             }
             (Source::Fs { kind, parameters }, By::Runtime) => {
                 let fd = mounts::new_fs(kind, parameters, &mount.attributes, &mount.at)?;
@@ -344,13 +438,25 @@ impl Builder {
             }
             (Source::Fs { kind, parameters }, By::Init) => {
                 let (fs, parameters) = (self.strings.str(kind)?, self.strings.list(parameters)?);
-                let (own, others) = mount.attributes.split_first().map_or((0, &[][..]), |(own, others)| (own.set, others));
-                self.steps.push(Step::NewFs { fs, parameters, attributes: own as u32 });
-                self.steps.extend(others.iter().map(|&attributes| Step::SetAttr { attributes }));
+                let (own, others) = mount
+                    .attributes
+                    .split_first()
+                    .map_or((0, &[][..]), |(own, others)| (own.set, others));
+                self.steps.push(Step::NewFs {
+                    fs,
+                    parameters,
+                    attributes: own as u32,
+                });
+                self.steps
+                    .extend(others.iter().map(|&attributes| Step::SetAttr { attributes }));
             }
         }
         let at = self.strings.str(&mount.at)?;
-        self.steps.push(Step::Place { at, target: mount.target, flags: mount.flags });
+        self.steps.push(Step::Place {
+            at,
+            target: mount.target,
+            flags: mount.flags,
+        });
         Ok(())
     }
 

@@ -20,7 +20,9 @@ fn failed(what: &str, operand: impl AsRef<Path>, fail: Fail) -> Error {
 fn c_string(bytes: &[u8]) -> Result<CString> {
     CString::new(bytes).map_err(|_| {
         let text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
-        Error::new(Code::InvalidConfig, "read string").operand(text).reason("contains a NUL")
+        Error::new(Code::InvalidConfig, "read string")
+            .operand(text)
+            .reason("contains a NUL")
     })
 }
 
@@ -35,13 +37,19 @@ pub(super) fn clone_tree(path: &Path, recursive: bool, attributes: &[Attributes]
 
 fn change(mount: &OwnedFd, attributes: &[Attributes], operand: &Path) -> Result<()> {
     for change in attributes {
-        sys::mount_setattr(mount.as_raw_fd(), change).map_err(|fail| failed("set mount attributes of", operand, fail))?;
+        sys::mount_setattr(mount.as_raw_fd(), change)
+            .map_err(|fail| failed("set mount attributes of", operand, fail))?;
     }
     Ok(())
 }
 
 /// A new file system of type `kind`, to go on `at` later.
-pub(super) fn new_fs(kind: &str, parameters: &[String], attributes: &[Attributes], at: &str) -> Result<OwnedFd> {
+pub(super) fn new_fs(
+    kind: &str,
+    parameters: &[String],
+    attributes: &[Attributes],
+    at: &str,
+) -> Result<OwnedFd> {
     let what = format!("mount {kind} on");
     let fail = |fail: Fail| failed(&what, at, fail);
     let context = owned(sys::fsopen(&c_string(kind.as_bytes())?).map_err(fail)?);
@@ -51,11 +59,17 @@ pub(super) fn new_fs(kind: &str, parameters: &[String], attributes: &[Attributes
             Some((key, value)) => (key, Some(c_string(value.as_bytes())?)),
             None => (parameter.as_str(), None),
         };
-        sys::fsconfig(fs, &c_string(key.as_bytes())?, value.as_deref())
-            .map_err(|error| explain(fail(error).hint(format!("option {parameter:?}")), context.try_clone()))?;
+        sys::fsconfig(fs, &c_string(key.as_bytes())?, value.as_deref()).map_err(|error| {
+            explain(
+                fail(error).hint(format!("option {parameter:?}")),
+                context.try_clone(),
+            )
+        })?;
     }
     sys::fscreate(fs).map_err(|error| explain(fail(error), context.try_clone()))?;
-    let (own, others) = attributes.split_first().map_or((0, &[][..]), |(own, others)| (own.set, others));
+    let (own, others) = attributes
+        .split_first()
+        .map_or((0, &[][..]), |(own, others)| (own.set, others));
     let mount = owned(sys::fsmount(fs, own as u32).map_err(fail)?);
     change(&mount, others, Path::new(at))?;
     Ok(mount)
@@ -66,13 +80,23 @@ fn explain(error: Error, context: std::io::Result<OwnedFd>) -> Error {
     let Ok(context) = context else { return error };
     let mut message = [0u8; 512];
     match std::fs::File::from(context).read(&mut message) {
-        Ok(length) if length > 0 => error.reason(String::from_utf8_lossy(&message[..length]).trim().to_owned()),
+        Ok(length) if length > 0 => {
+            error.reason(String::from_utf8_lossy(&message[..length]).trim().to_owned())
+        }
         _ => error,
     }
 }
 
 /// An empty, read-only directory to cover others with.
 pub(super) fn empty() -> Result<OwnedFd> {
-    let attributes = Attributes { set: EMPTY_ATTRIBUTES, ..Attributes::default() };
-    new_fs("tmpfs", &["source=tmpfs".into(), "nr_inodes=1".into(), "mode=755".into()], &[attributes], "masked paths")
+    let attributes = Attributes {
+        set: EMPTY_ATTRIBUTES,
+        ..Attributes::default()
+    };
+    new_fs(
+        "tmpfs",
+        &["source=tmpfs".into(), "nr_inodes=1".into(), "mode=755".into()],
+        &[attributes],
+        "masked paths",
+    )
 }

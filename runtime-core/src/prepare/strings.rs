@@ -1,7 +1,5 @@
 //! The strings, lists and tables of a program, laid out so that nothing has to be allocated later.
 
-use std::ffi::c_char;
-
 use runtime_init::{List, Numbers, Str};
 
 use crate::error::{Code, Error, Result};
@@ -23,7 +21,9 @@ impl Strings {
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<Str> {
         if bytes.contains(&0) {
             let text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
-            return Err(Error::new(Code::InvalidConfig, "read string").operand(text).reason("contains a NUL"));
+            return Err(Error::new(Code::InvalidConfig, "read string")
+                .operand(text)
+                .reason("contains a NUL"));
         }
         let at = Str(self.arena.len() as u32);
         self.arena.extend_from_slice(bytes);
@@ -32,16 +32,25 @@ impl Strings {
     }
 
     pub(super) fn list<S: AsRef<str>>(&mut self, strings: &[S]) -> Result<List> {
-        let strings: Vec<Str> = strings.iter().map(|string| self.str(string.as_ref())).collect::<Result<_>>()?;
+        let strings: Vec<Str> = strings
+            .iter()
+            .map(|string| self.str(string.as_ref()))
+            .collect::<Result<_>>()?;
         let start = self.lists.len() as u32;
         self.lists.extend_from_slice(&strings);
-        Ok(List { start, len: strings.len() as u32 })
+        Ok(List {
+            start,
+            len: strings.len() as u32,
+        })
     }
 
     pub(super) fn numbers(&mut self, numbers: impl Iterator<Item = u64>) -> Numbers {
         let start = self.numbers.len();
         self.numbers.extend(numbers);
-        Numbers { start: start as u32, len: (self.numbers.len() - start) as u32 }
+        Numbers {
+            start: start as u32,
+            len: (self.numbers.len() - start) as u32,
+        }
     }
 
     /// A table for execve(2), ended by NULL; with a `slot` its first entry is left for init to fill.
@@ -58,13 +67,12 @@ impl Strings {
         Ok(start)
     }
 
-    /// The tables as pointers into the arena, which must not change any more.
-    pub(super) fn pointers(&self) -> Vec<*const c_char> {
-        let base = self.arena.as_ptr();
-        let pointer = |entry: &Option<Str>| match entry {
-            Some(at) => base.wrapping_add(at.0 as usize).cast(),
-            None => std::ptr::null(),
-        };
-        self.tables.iter().map(pointer).collect()
+    /// The tables as addresses in the arena, which must not change any more.
+    pub(super) fn pointers(&self) -> Vec<usize> {
+        let base = self.arena.as_ptr().expose_provenance();
+        self.tables
+            .iter()
+            .map(|entry| entry.map_or(0, |at| base + at.0 as usize))
+            .collect()
     }
 }

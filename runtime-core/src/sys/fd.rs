@@ -15,3 +15,9 @@ pub(crate) fn is_open(fd: i32) -> Result<(), Errno> {
     // SAFETY: takes integers and changes nothing.
     Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }).map(drop)
 }
+
+/// Borrows a descriptor that its owner keeps open meanwhile.
+pub(crate) fn borrowed<'a>(fd: i32) -> std::os::fd::BorrowedFd<'a> {
+    // SAFETY: callers hold the owner.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}

@@ -2,5 +2,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod dirents;
+pub(crate) mod fd;
 pub(crate) mod handle;
 pub(crate) mod pidfd;
+pub(crate) mod process;

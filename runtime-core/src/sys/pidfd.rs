@@ -20,3 +20,18 @@ pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Er
     let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
     Errno::result(done).map(drop)
 }
+
+/// Whether the process has ended, waiting for that for `limit` at most (`None`: for as long as it takes). May come
+/// back early.
+pub(crate) fn ended(process: BorrowedFd<'_>, limit: Option<std::time::Duration>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let timeout = match limit {
+        None => PollTimeout::NONE,
+        // Rounded up: a wait of no time at all would spin.
+        Some(limit) => PollTimeout::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
+    };
+    matches!(
+        poll(&mut [PollFd::new(process, PollFlags::POLLIN)], timeout),
+        Ok(1)
+    )
+}

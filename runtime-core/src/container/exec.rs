@@ -1,0 +1,144 @@
+//! `exec`: another process in a container, through the same program of steps.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use runtime_init::Point;
+
+use super::{Container, ExecOptions, Known, Running, State, Status, Stdio, Stream};
+use crate::error::{At, Code, Error, Result};
+use crate::launch::{self, Child};
+use crate::plan::{Options, plan_exec};
+use crate::prepare::{Inputs, Prepared};
+use crate::spec::{Hook, NamespaceType, Process, Spec};
+use crate::sys::process::SharedPage;
+
+impl Container {
+    /// Runs another process in the container.
+    ///
+    /// Returns once the program was seen to be executed.
+    pub fn exec(&self, process: &Process, options: ExecOptions) -> Result<Running> {
+        crate::bundle::validate_process(process)?;
+        let dir = self.open()?;
+        let known = self.ready(&dir)?;
+        match known.status {
+            Status::Stopped => {
+                return Err(Error::new(Code::NotRunning, "exec")
+                    .operand(&self.id)
+                    .reason("cannot exec in a stopped container"));
+            }
+            Status::Paused if !options.ignore_paused => {
+                return Err(Error::new(Code::WrongState, "exec")
+                    .operand(&self.id)
+                    .reason("cannot exec in a paused container")
+                    .hint("resume it, or use --ignore-paused"));
+            }
+            _ => {}
+        }
+        let spec = self.config_of(&dir)?;
+        self.join(&spec, &known, process, None, options)
+    }
+
+    fn join(
+        &self,
+        spec: &Spec,
+        known: &Known,
+        process: &Process,
+        program: Option<&str>,
+        options: ExecOptions,
+    ) -> Result<Running> {
+        let pidfd = known
+            .process
+            .as_ref()
+            .ok_or_else(|| Error::new(Code::NotRunning, "exec").operand(&self.id))?;
+        let choices = Options {
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: options.preserve_fds,
+            extra_fds: options.extra_fds.len() as u32,
+        };
+        let plan = plan_exec(&self.id, spec, process, program, choices)?;
+        let cgroup = self.cgroup(&known.saved.cgroup)?;
+        let (socket, child_socket) = launch::pair()?;
+        let entrance = match &options.cgroup {
+            Some(sub) => cgroup.sub_entrance(sub)?,
+            None => cgroup.entrance()?,
+        };
+        let inputs = |entrance, options: ExecOptions, socket| Inputs {
+            stdio: options.stdio,
+            extra_fds: options.extra_fds,
+            entrance,
+            fifo: None,
+            container: Some(pidfd.as_fd()),
+            socket,
+        };
+        let prepared = Prepared::new(&plan, inputs(entrance, options, child_socket))?;
+        let page = SharedPage::map(None).at("map page of init")?;
+        let joins_pid = spec
+            .linux
+            .namespaces
+            .iter()
+            .any(|namespace| namespace.kind == NamespaceType::Pid);
+        let namespace = joins_pid.then_some(pidfd.as_fd());
+        let mut child = Child::launch(&plan, prepared, page, socket, namespace)?;
+        loop {
+            let point = child.next_point()?;
+            if point == Point::Ready {
+                child.limit()?;
+                child.answer(point)?;
+                break;
+            }
+            child.answer(point)?;
+        }
+        Ok(Running {
+            container: self.clone(),
+            process: child.executed()?,
+        })
+    }
+
+    /// Runs a startContainer hook: in the container, with its process's user and privileges.
+    pub(super) fn exec_hook(&self, spec: &Spec, hook: &Hook, state: &State) -> Result<()> {
+        let program = hook.path.to_string_lossy().into_owned();
+        let process = Process {
+            args: if hook.args.is_empty() {
+                vec![program.clone()]
+            } else {
+                hook.args.clone()
+            },
+            env: hook.env.clone(),
+            cwd: "/".into(),
+            terminal: false,
+            ..spec.process.clone().unwrap_or_default()
+        };
+        let stdin = Stream::Fd(OwnedFd::from(crate::hooks::state_file(state)?));
+        let options = ExecOptions {
+            stdio: Stdio {
+                stdin,
+                ..Stdio::default()
+            },
+            ..ExecOptions::default()
+        };
+        let known = self.ready(&self.open()?)?;
+        let running = self.join(spec, &known, &process, Some(&program), options)?;
+        let limit = hook
+            .timeout
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map(Duration::from_secs);
+        let status = match limit {
+            None => running.wait()?,
+            Some(limit) => match running.wait_timeout(limit)? {
+                Some(status) => status,
+                None => {
+                    running.signal(libc::SIGKILL)?;
+                    running.wait()?;
+                    return Err(Error::new(Code::Hook, "timed out"));
+                }
+            },
+        };
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Error::new(Code::Hook, format!("failed with {status}")))
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What is set on the child from outside, while it waits: mappings, clock offsets, limits.
+
+use std::fs;
+
+use crate::error::{At, Code, Error, Result};
+use crate::plan::Plan;
+use crate::sys::process::prlimit;
+
+/// Resource numbers of setrlimit(2), by name.
+const RESOURCES: &[(&str, u32)] = &[
+    ("RLIMIT_AS", libc::RLIMIT_AS),
+    ("RLIMIT_CORE", libc::RLIMIT_CORE),
+    ("RLIMIT_CPU", libc::RLIMIT_CPU),
+    ("RLIMIT_DATA", libc::RLIMIT_DATA),
+    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
+    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS),
+    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK),
+    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE),
+    ("RLIMIT_NICE", libc::RLIMIT_NICE),
+    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE),
+    ("RLIMIT_NPROC", libc::RLIMIT_NPROC),
+    ("RLIMIT_RSS", libc::RLIMIT_RSS),
+    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
+    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
+    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING),
+    ("RLIMIT_STACK", libc::RLIMIT_STACK),
+];
+
+fn write(pid: i32, file: &str, text: &str) -> Result<()> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::write(&path, text).at_path("write", &path)
+}
+
+pub(super) fn map(plan: &Plan, pid: i32, privileged: bool) -> Result<()> {
+    if let Some(mappings) = &plan.mappings {
+        if !privileged {
+            // Without privileges the kernel maps groups only for those who cannot drop any.
+            write(pid, "setgroups", "deny")?;
+        }
+        write(pid, "uid_map", &mappings.uid).map_err(|error| error.hint("linux.uidMappings"))?;
+        write(pid, "gid_map", &mappings.gid).map_err(|error| error.hint("linux.gidMappings"))?;
+    }
+    match plan.time_offsets.as_deref() {
+        Some(offsets) if !offsets.is_empty() => {
+            write(pid, "timens_offsets", offsets).map_err(|error| error.hint("linux.timeOffsets"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn limit(plan: &Plan, pid: i32) -> Result<()> {
+    for limit in &plan.rlimits {
+        let Some((name, resource)) = RESOURCES.iter().find(|(name, _)| *name == limit.kind) else {
+            return Err(Error::new(Code::InvalidConfig, "set limit")
+                .operand(&limit.kind)
+                .reason("unknown name"));
+        };
+        prlimit(pid, *resource, limit.soft, limit.hard).map_err(|errno| {
+            let error = Error::sys("set limit", errno as i32).operand(name);
+            match errno {
+                nix::errno::Errno::EPERM => error.hint("raising a hard limit needs CAP_SYS_RESOURCE"),
+                _ => error.hint(format!("soft {}, hard {}", limit.soft, limit.hard)),
+            }
+        })?;
+    }
+    let Some(adjustment) = plan.oom_score_adj else {
+        return Ok(());
+    };
+    let path = format!("/proc/{pid}/oom_score_adj");
+    match fs::read_to_string(&path) {
+        Ok(current) if current.trim().parse() == Ok(adjustment) => Ok(()),
+        _ => write(pid, "oom_score_adj", &adjustment.to_string())
+            .map_err(|error| error.hint("lowering it needs CAP_SYS_RESOURCE")),
+    }
+}
