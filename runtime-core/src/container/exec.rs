@@ -18,7 +18,7 @@ impl Container {
     ///
     /// Returns once the program was seen to be executed.
     pub fn exec(&self, process: &Process, options: ExecOptions) -> Result<Running> {
-        crate::bundle::validate_process(process)?;
+        let process = &crate::bundle::valid_process(process)?;
         let dir = self.open()?;
         let known = self.ready(&dir)?;
         match known.status {

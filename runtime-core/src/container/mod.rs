@@ -354,7 +354,7 @@ impl Container {
 
     fn config_of(&self, dir: &StateDir) -> Result<spec::Spec> {
         let json = dir.read(CONFIG_FILE, crate::bundle::MAX_CONFIG)?;
-        crate::bundle::parse(&self.path.join(CONFIG_FILE), &json)
+        crate::bundle::stored_spec(&self.path.join(CONFIG_FILE), &json)
     }
 
     fn wrong_state(&self, verb: &str, status: Status) -> Error {

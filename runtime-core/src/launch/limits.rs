@@ -2,29 +2,10 @@
 
 use std::fs;
 
+use crate::bundle::names;
 use crate::error::{At, Code, Error, Result};
 use crate::plan::Plan;
 use crate::sys::process::prlimit;
-
-/// Resource numbers of setrlimit(2), by name.
-const RESOURCES: &[(&str, u32)] = &[
-    ("RLIMIT_AS", libc::RLIMIT_AS),
-    ("RLIMIT_CORE", libc::RLIMIT_CORE),
-    ("RLIMIT_CPU", libc::RLIMIT_CPU),
-    ("RLIMIT_DATA", libc::RLIMIT_DATA),
-    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
-    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS),
-    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK),
-    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE),
-    ("RLIMIT_NICE", libc::RLIMIT_NICE),
-    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE),
-    ("RLIMIT_NPROC", libc::RLIMIT_NPROC),
-    ("RLIMIT_RSS", libc::RLIMIT_RSS),
-    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
-    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
-    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING),
-    ("RLIMIT_STACK", libc::RLIMIT_STACK),
-];
 
 fn write(pid: i32, file: &str, text: &str) -> Result<()> {
     let path = format!("/proc/{pid}/{file}");
@@ -50,13 +31,13 @@ pub(super) fn map(plan: &Plan, pid: i32, privileged: bool) -> Result<()> {
 
 pub(super) fn limit(plan: &Plan, pid: i32) -> Result<()> {
     for limit in &plan.rlimits {
-        let Some((name, resource)) = RESOURCES.iter().find(|(name, _)| *name == limit.kind) else {
+        let Some(resource) = names::rlimit(&limit.kind) else {
             return Err(Error::new(Code::InvalidConfig, "set limit")
                 .operand(&limit.kind)
                 .reason("unknown name"));
         };
-        prlimit(pid, *resource, limit.soft, limit.hard).map_err(|errno| {
-            let error = Error::sys("set limit", errno as i32).operand(name);
+        prlimit(pid, resource, limit.soft, limit.hard).map_err(|errno| {
+            let error = Error::sys("set limit", errno as i32).operand(&limit.kind);
             match errno {
                 nix::errno::Errno::EPERM => error.hint("raising a hard limit needs CAP_SYS_RESOURCE"),
                 _ => error.hint(format!("soft {}, hard {}", limit.soft, limit.hard)),

@@ -7,6 +7,7 @@ use runtime_init::{Attributes, Point};
 use super::mounts::clean;
 use super::process::{Launch, process_actions};
 use super::{Action, By, Mappings, Plan, clone_flag};
+use crate::bundle::names;
 use crate::cgroup::{Cgroup, Mode};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
@@ -62,7 +63,6 @@ pub(crate) fn plan(
         devices: spec.linux.devices.clone(),
         preserve_fds: options.preserve_fds,
         extra_fds: options.extra_fds,
-        terminal: spec.process.as_ref().is_some_and(|process| process.terminal),
         ..Plan::default()
     };
     planner.refuse_unsupported()?;
@@ -89,6 +89,7 @@ pub(crate) fn plan(
         seccomp: spec.linux.seccomp.as_ref(),
         new_container: true,
         program: None,
+        personality: spec.linux.personality.as_ref(),
     };
     process_actions(&mut planner.actions, process, launch)?;
     plan.actions = planner.actions;
@@ -322,16 +323,8 @@ impl Planner<'_> {
 
     pub(crate) fn root_propagation(&self) -> Option<(u64, bool)> {
         let word = self.spec.linux.rootfs_propagation.as_deref()?;
-        let kind = |word: &str| match word {
-            "private" => Some(libc::MS_PRIVATE),
-            "shared" => Some(libc::MS_SHARED),
-            "slave" => Some(libc::MS_SLAVE),
-            "unbindable" => Some(libc::MS_UNBINDABLE),
-            _ => None,
-        };
-        kind(word)
-            .map(|kind| (kind, false))
-            .or_else(|| Some((kind(word.strip_prefix('r')?)?, true)))
+        let flags = names::propagation(word)?;
+        Some((flags & !libc::MS_REC, flags & libc::MS_REC != 0))
     }
 
     fn root(&mut self, no_pivot: bool) -> Result<()> {

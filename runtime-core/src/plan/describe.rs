@@ -27,7 +27,7 @@ fn namespaces(flags: i32) -> String {
 
 /// Names of capabilities.
 fn capabilities(bits: u64) -> String {
-    let names = super::process::CAPABILITIES.iter().enumerate();
+    let names = crate::bundle::names::CAPABILITIES.iter().enumerate();
     let names: Vec<&str> = names
         .filter(|(number, _)| bits & 1 << number != 0)
         .map(|(_, name)| &name[4..])
@@ -97,7 +97,6 @@ impl Action {
                 Source::Fs { .. } => ("mount on", mount.at.clone()),
             },
             Action::Reattribute { at, .. } => ("change mount", at.clone()),
-            Action::Mkdir { at, .. } => ("make directory", at.clone()),
             Action::Mknod { at, .. } => ("make device", at.clone()),
             Action::Symlink { at, .. } => ("make symlink", at.clone()),
             Action::MaskSources => ("check host's", "/dev/null".into()),

@@ -72,6 +72,7 @@ pub(crate) fn plan_exec(
         seccomp: spec.linux.seccomp.as_ref(),
         new_container: false,
         program,
+        personality: spec.linux.personality.as_ref(),
     };
     process_actions(&mut actions, process, launch)?;
     debug_assert!(actions.contains(&Action::Sync(Point::Ready)));
@@ -81,7 +82,6 @@ pub(crate) fn plan_exec(
         oom_score_adj: process.oom_score_adj,
         preserve_fds: options.preserve_fds,
         extra_fds: options.extra_fds,
-        terminal: process.terminal,
         ..Plan::default()
     })
 }

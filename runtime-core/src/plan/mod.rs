@@ -17,9 +17,7 @@ use runtime_init::{Attributes, PlaceFlags, Point, Target};
 
 pub(crate) use container::{Options, plan};
 pub(crate) use exec::plan_exec;
-pub(crate) use mount_options::NAMES as MOUNT_OPTIONS;
 pub(crate) use mounts::EMPTY_ATTRIBUTES;
-pub(crate) use process::CAPABILITIES;
 
 use crate::spec::{NamespaceType, Resources, Rlimit, Seccomp};
 
@@ -47,8 +45,6 @@ pub(crate) struct Plan {
     /// Descriptors of the caller that the process keeps, from 3 on; then those that it is given.
     pub(crate) preserve_fds: u32,
     pub(crate) extra_fds: u32,
-    /// Whether the process has a terminal.
-    pub(crate) terminal: bool,
 }
 
 /// Identity mappings in the kernel's format, `inside outside count` a line.
@@ -142,10 +138,6 @@ pub(crate) enum Action {
     Reattribute {
         at: String,
         attributes: Attributes,
-    },
-    Mkdir {
-        at: String,
-        mode: u32,
     },
     Mknod {
         at: String,

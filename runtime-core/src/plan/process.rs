@@ -3,8 +3,9 @@
 use runtime_init::Point;
 
 use super::{Action, CapabilitySets};
+use crate::bundle::names;
 use crate::error::{Code, Error, Result};
-use crate::spec::{Capabilities, Process, Seccomp};
+use crate::spec::{Capabilities, Personality, Process, Seccomp};
 
 /// What else decides about the process.
 #[derive(Debug, Clone, Copy)]
@@ -14,57 +15,19 @@ pub(crate) struct Launch<'a> {
     pub(crate) new_container: bool,
     /// What to execute, where it is not the first argument.
     pub(crate) program: Option<&'a str>,
+    pub(crate) personality: Option<&'a Personality>,
 }
 
 /// Where programs are looked for when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_UMASK: u32 = 0o022;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
-
-/// Names of capabilities, by number (capability.h).
-pub(crate) const CAPABILITIES: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
+/// personality.h.
+const PER_LINUX32: u64 = 8;
+/// ioprio.h.
+const IOPRIO_CLASS_SHIFT: i32 = 13;
+/// sched/types.h: the first published version of the structure.
+const SCHED_ATTR_SIZE: u32 = 48;
 
 pub(crate) fn is_labelled(process: &Process) -> bool {
     let set = |label: &Option<String>| label.as_ref().is_some_and(|label| !label.is_empty());
@@ -81,7 +44,7 @@ pub(crate) fn process_actions(
             .operand("process.args")
             .reason("is empty"));
     }
-    refuse_unsupported(process)?;
+    scheduling(actions, process, launch.personality)?;
     if !process.terminal {
         actions.push(Action::Stdio);
     }
@@ -147,18 +110,58 @@ pub(crate) fn process_actions(
     Ok(())
 }
 
-fn refuse_unsupported(process: &Process) -> Result<()> {
-    let asked = [
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.ioPriority", process.io_priority.is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity.is_some()),
-    ];
-    match asked.iter().find(|(_, present)| *present) {
-        Some((field, _)) => Err(Error::new(Code::Unsupported, "plan process")
+/// Scheduling, I/O priority and execution domain.
+fn scheduling(actions: &mut Vec<Action>, process: &Process, personality: Option<&Personality>) -> Result<()> {
+    let unknown = |field: &str, name: &str| {
+        Error::new(Code::InvalidConfig, "plan process")
             .operand(field)
-            .reason("is not supported by this version")),
-        None => Ok(()),
+            .reason(format!("unknown name {name:?}"))
+    };
+    if let Some(personality) = personality {
+        let domain = match personality.domain.as_str() {
+            "LINUX" => 0,
+            "LINUX32" => PER_LINUX32,
+            other => return Err(unknown("linux.personality.domain", other)),
+        };
+        actions.push(Action::Personality { domain });
     }
+    if let Some(priority) = &process.io_priority {
+        let class = names::io_class(&priority.class)
+            .ok_or_else(|| unknown("process.ioPriority.class", &priority.class))?;
+        actions.push(Action::IoPriority {
+            value: (class as i32) << IOPRIO_CLASS_SHIFT | priority.priority,
+        });
+    }
+    if let Some(scheduler) = &process.scheduler {
+        let policy = names::scheduler_policy(&scheduler.policy)
+            .ok_or_else(|| unknown("process.scheduler.policy", &scheduler.policy))?;
+        let mut flags = 0;
+        for flag in &scheduler.flags {
+            flags |= names::scheduler_flag(flag).ok_or_else(|| unknown("process.scheduler.flags", flag))?;
+        }
+        // The words of struct sched_attr; the first half of the first one is its size.
+        let pair = |low: u32, high: u32| {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&low.to_ne_bytes());
+            bytes[4..].copy_from_slice(&high.to_ne_bytes());
+            u64::from_ne_bytes(bytes)
+        };
+        let attributes = vec![
+            pair(SCHED_ATTR_SIZE, policy),
+            flags,
+            pair(scheduler.nice as u32, scheduler.priority as u32),
+            scheduler.runtime,
+            scheduler.deadline,
+            scheduler.period,
+        ];
+        actions.push(Action::Scheduler { attributes });
+    }
+    if process.exec_cpu_affinity.is_some() {
+        return Err(Error::new(Code::Unsupported, "plan process")
+            .operand("process.execCPUAffinity")
+            .reason("is not supported by this version"));
+    }
+    Ok(())
 }
 
 fn labels(actions: &mut Vec<Action>, process: &Process) {
@@ -219,13 +222,11 @@ fn candidates(program: &str, path: Option<&str>) -> Vec<String> {
 
 /// Capability bits of names. Unknown ones are left out with a warning: the caller may know a newer kernel.
 fn bits(names: &[String]) -> u64 {
-    names.iter().fold(0, |bits, name| {
-        match CAPABILITIES.iter().position(|known| known == name) {
-            Some(number) => bits | 1 << number,
-            None => {
-                tracing::warn!(capability = %name, "unknown capability ignored");
-                bits
-            }
+    names.iter().fold(0, |bits, name| match names::capability(name) {
+        Some(number) => bits | 1 << number,
+        None => {
+            tracing::warn!(capability = %name, "unknown capability ignored");
+            bits
         }
     })
 }

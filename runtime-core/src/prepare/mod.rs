@@ -212,10 +212,6 @@ impl Builder {
                 at: self.strings.str(at)?,
                 attributes: *attributes,
             },
-            Action::Mkdir { at, mode } => Step::Mkdir {
-                at: self.strings.str(at)?,
-                mode: *mode,
-            },
             Action::Mknod {
                 at,
                 mode,
