@@ -74,7 +74,15 @@ impl Place {
                 self.absent = true;
                 return Ok(());
             }
-            Err(errno) => return Err(file::failed("make cgroup", &dir, errno)),
+            Err(errno) => {
+                let error = file::failed("make cgroup", &dir, errno);
+                return Err(match errno {
+                    Errno::EACCES | Errno::EPERM | Errno::EROFS => {
+                        error.hint("only root, or whom a cgroup above was delegated to, can make one")
+                    }
+                    _ => error,
+                });
+            }
         }
         if !self.fresh {
             if lenient && access(&dir.join("cgroup.procs"), AccessFlags::W_OK).is_err() {

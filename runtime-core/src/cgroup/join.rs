@@ -15,6 +15,16 @@ use crate::error::{Code, Error, Result};
 /// Version 2 takes it at birth, by `CLONE_INTO_CGROUP`. In version 1 it moves itself, by writing `0` into each of the
 /// files: a single thread that moves itself is the one case that needs no lock over all processes of the host, for
 /// which the kernel would wait some milliseconds.
+///
+/// ```no_run
+/// # fn main() -> runtime_core::Result<()> {
+/// use runtime_core::cgroup::{Cgroup, Layout};
+/// let cgroup = Cgroup::resolve(&Layout::probe()?, Some("/demo/one"), "one")?;
+/// let entrance = cgroup.entrance()?;
+/// println!("{} files to write to", entrance.tasks.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Entrance {
     /// Directory for `CLONE_INTO_CGROUP` (v2, and the unified tree of a hybrid host).

@@ -20,6 +20,8 @@ use crate::sys::pidfd;
 
 /// How long a cgroup may take to freeze.
 const FREEZE: Duration = Duration::from_secs(10);
+/// How long killed processes have to be gone before they are killed again.
+const ROUND: Duration = Duration::from_millis(50);
 /// After which time a version 1 freezer that is stuck is thawed to start over, for it may have missed a new process.
 const REFREEZE: Duration = Duration::from_millis(50);
 
@@ -41,56 +43,59 @@ impl Cgroup {
 
     /// Sends `signal` to all processes. None is reached that has left the cgroup or taken the number of one that did.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
-        if signal != libc::SIGKILL {
-            return self.signal_each(signal);
+        if signal == libc::SIGKILL {
+            self.kill_round(true)
+        } else {
+            self.signal_each(signal)
         }
-        let by_kernel = match self.v2() {
-            Some(place) => kill_v2(place)?,
-            None => false,
-        };
-        if by_kernel && self.place("freezer").is_none_or(Place::is_v2) {
-            return Ok(());
-        }
-        // A fork bomb is faster than its list, unless it stands still. What is frozen cannot end, so thaw at once.
-        let freezer = self
-            .place("freezer")
-            .filter(|place| !place.is_v2())
-            .map(|place| place.dir().join("freezer.state"));
-        if let Some(state) = freezer.as_deref().filter(|_| !by_kernel) {
-            let _ = file::write(state, "FROZEN");
-        }
-        let sent = self.signal_each(signal);
-        if let Some(state) = freezer {
-            let _ = file::write(&state, "THAWED");
-        }
-        sent
     }
 
     /// Kills all processes and waits until none is left. The error says what is in the way.
     pub fn kill(&self, deadline: Duration) -> Result<()> {
-        let end = Instant::now() + deadline;
-        let mut pause = Pause::until(end);
+        let mut pause = Pause::until(Instant::now() + deadline);
+        let mut again = false;
         while !self.everywhere()?.is_empty() {
-            self.signal_all(libc::SIGKILL)?;
+            self.kill_round(again)?;
+            again = true;
             // Most end in less time than another round takes.
-            let next_round = Instant::now() + Duration::from_millis(50);
-            loop {
-                let Some(sleep) = pause.next() else {
-                    if self.everywhere()?.is_empty() {
-                        return Ok(());
-                    }
-                    return Err(self.timeout("kill processes"));
-                };
-                self.wait_for_change(sleep);
+            let next_round = Instant::now() + ROUND;
+            while Instant::now() < next_round {
+                match pause.next() {
+                    Some(sleep) => self.wait_for_change(sleep),
+                    None if self.everywhere()?.is_empty() => return Ok(()),
+                    None => return Err(self.timeout("kill processes")),
+                }
                 if self.everywhere()?.is_empty() {
                     return Ok(());
-                }
-                if Instant::now() > next_round {
-                    break;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Kills what is there now. Where the kernel does it in version 2, version 1 is looked at only to be `thorough`:
+    /// for processes that are not in both.
+    fn kill_round(&self, thorough: bool) -> Result<()> {
+        let by_kernel = match self.v2() {
+            Some(place) => kill_v2(place)?,
+            None => false,
+        };
+        let freezer = self.place("freezer").filter(|place| !place.is_v2());
+        let state = freezer.map(|place| place.dir().join("freezer.state"));
+        // A fork bomb is faster than its list, unless it stands still.
+        if let Some(state) = state.as_deref().filter(|_| !by_kernel) {
+            let _ = file::write(state, "FROZEN");
+        }
+        let sent = if by_kernel && !thorough {
+            Ok(())
+        } else {
+            self.signal_each(libc::SIGKILL)
+        };
+        // What is frozen in version 1 cannot end.
+        if let Some(state) = state {
+            let _ = file::write(&state, "THAWED");
+        }
+        sent
     }
 
     /// Freezes all processes and waits until they are; if that takes too long they are thawed again.
@@ -153,8 +158,7 @@ impl Cgroup {
         for pid in pids.iter().filter(|pid| **pid > 0) {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let name = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
-            if let Some((name, state)) = name.filter(|(_, rest)| rest.trim_start().starts_with('D')) {
-                let _ = state;
+            if let Some((name, _)) = name.filter(|(_, rest)| rest.trim_start().starts_with('D')) {
                 let name: String = name
                     .chars()
                     .map(|c| if c.is_control() { '?' } else { c })

@@ -18,6 +18,15 @@ const ROOT: &str = "/sys/fs/cgroup";
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
 /// How the host mounts its hierarchies.
+///
+/// ```
+/// # use runtime_core::cgroup::{Layout, Mode};
+/// match Layout::probe().map(|layout| layout.mode()) {
+///     Ok(Mode::V2) => println!("one tree"),
+///     Ok(Mode::V1 | Mode::Hybrid) => println!("a tree for each group of controllers"),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Version 1 alone.
@@ -29,6 +38,12 @@ pub enum Mode {
 }
 
 /// One hierarchy.
+///
+/// ```
+/// use runtime_core::cgroup::Hierarchy;
+/// let memory = Hierarchy { controllers: "memory".into(), mount: "/sys/fs/cgroup/memory".into(), own: "/".into() };
+/// assert!(memory.controllers.split(',').any(|name| name == "memory"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
     /// As `/proc/self/cgroup` names them: `cpu,cpuacct`, `name=systemd`; empty for version 2.

@@ -76,6 +76,10 @@ impl Cgroup {
 
     /// Writes limits, never device rules: those may have been extended from outside since.
     pub fn update(&self, resources: &Resources) -> Result<()> {
+        let memory = resources.memory.as_ref();
+        if memory.is_some_and(|memory| memory.kernel.is_some() || memory.kernel_tcp.is_some()) {
+            tracing::warn!("kernel memory settings are ignored");
+        }
         check_usage(self, resources)?;
         write(self, &rows(self, resources)?)
     }

@@ -194,7 +194,8 @@ impl Cgroup {
         self.places.iter().any(|place| place.parents != 0)
     }
 
-    /// Directory in the hierarchy of `controller` (`""` for version 2), if that hierarchy exists.
+    /// Directory in the hierarchy of `controller` (`""` for version 2), if that hierarchy exists. On a host with
+    /// version 2 alone that has all controllers.
     pub fn dir(&self, controller: &str) -> Option<PathBuf> {
         self.place(controller).map(Place::dir)
     }

@@ -12,6 +12,13 @@ use crate::error::Result;
 
 /// Usage figures of a cgroup. Serialized, it is the `data` of a `stats` event; numbers that are 0 are left out where
 /// callers expect that.
+///
+/// ```
+/// use runtime_core::cgroup::Stats;
+/// let mut stats = Stats::default();
+/// stats.pids.current = 3;
+/// assert_eq!(serde_json::to_value(&stats).unwrap()["pids"], serde_json::json!({"current": 3}));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Stats {
     /// Processor time.
