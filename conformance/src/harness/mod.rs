@@ -6,6 +6,7 @@ pub mod console;
 pub mod container;
 pub mod host;
 pub mod leftovers;
+pub mod outside;
 pub mod pace;
 pub mod prepare;
 pub mod report;

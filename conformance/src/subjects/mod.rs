@@ -7,7 +7,11 @@ mod containerd;
 mod devices;
 mod errors;
 mod exec;
+mod faults;
 mod hooks;
+mod hostile_mounts;
+mod hostile_names;
+mod hostile_process;
 mod kill_sweep;
 mod lifecycle;
 mod mount_options;
@@ -32,6 +36,10 @@ const SUBJECTS: &[&[Test]] = &[
     exec::TESTS,
     hooks::TESTS,
     cli::TESTS,
+    hostile_mounts::TESTS,
+    hostile_process::TESTS,
+    hostile_names::TESTS,
+    faults::TESTS,
     containerd::TESTS,
     kill_sweep::TESTS,
 ];
