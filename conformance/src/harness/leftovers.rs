@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::host::{Host, descendants};
+use super::host::{Host, descendants, processes};
 
 /// The host before the test.
 #[derive(Debug)]
@@ -97,6 +97,18 @@ pub fn reap() {
     while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
         if status == WaitStatus::StillAlive {
             break;
+        }
+    }
+}
+
+/// Collects children by adoption that ended, but none of `kept`, which somebody else waits for: a pid namespace does
+/// not end before its last process was collected.
+pub fn reap_orphans(kept: &[i32]) {
+    let own = std::process::id() as i32;
+    for (pid, parent, state, _) in processes() {
+        if parent == own && state == 'Z' && !kept.contains(&pid) {
+            // Another thread may have been faster.
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::harness::command::Spawned;
 use crate::harness::container::eventually;
 use crate::harness::host::processes;
+use crate::harness::leftovers::reap_orphans;
 use crate::harness::{Cmd, Container, Ctx, Outcome, Output, Stop, Test, pace};
 use crate::{check, check_eq, skip};
 
@@ -273,12 +274,25 @@ fn config_damaged(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// Starts all commands, then waits for all.
+/// Starts all commands, then waits for all, and collects what they leave to this process meanwhile.
 fn together(commands: Vec<Cmd>) -> Outcome<Vec<Output>> {
-    let running = commands
-        .into_iter()
-        .map(|command| command.quiet().spawn())
-        .collect::<Outcome<Vec<Spawned>>>()?;
+    let mut running = Vec::new();
+    for command in commands {
+        running.push(command.quiet().spawn()?);
+    }
+    let pids: Vec<i32> = running.iter().map(Spawned::pid).collect();
+    let begin = Instant::now();
+    while begin.elapsed() < pace::stretch(Duration::from_secs(30)) {
+        reap_orphans(&pids);
+        let mut ended = true;
+        for command in &mut running {
+            ended &= command.ended()?;
+        }
+        if ended {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
     running.into_iter().map(Spawned::wait).collect()
 }
 

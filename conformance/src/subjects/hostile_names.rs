@@ -32,7 +32,8 @@ pub const TESTS: &[Test] = &[
     Test::new(
         "hostile/update-keeps-the-device-rules",
         update_keeps_the_device_rules,
-    ),
+    )
+    .peers(&[("crun", "1.8 applies device rules that an update brings")]),
 ];
 
 /// Ids that must never be looked up below the state root.
