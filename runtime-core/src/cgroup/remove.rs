@@ -39,7 +39,7 @@ impl Pause {
 
 impl Cgroup {
     /// Removes it from every hierarchy, with all cgroups below it, and the empty directories above that were made for
-    /// it. Waits up to `deadline` for it to be empty. What does not exist is fine.
+    /// it. Waits up to `deadline` for it to be empty; zero means to try once. What does not exist is fine.
     pub fn remove(&self, deadline: Duration) -> Result<()> {
         let mut pause = Pause::until(Instant::now() + deadline);
         let mut left: Vec<&Place> = self
@@ -69,7 +69,9 @@ impl Cgroup {
                 let error = Error::new(Code::Timeout, "remove cgroup")
                     .operand(&dir)
                     .errno(errno as i32);
-                return Err(match self.obstacle() {
+                // Who does not wait wants to know whether, not why, and soon.
+                let obstacle = if deadline.is_zero() { None } else { self.obstacle() };
+                return Err(match obstacle {
                     Some(obstacle) => error.hint(obstacle),
                     None => error,
                 });
