@@ -64,9 +64,19 @@ impl Log {
         }
     }
 
-    /// Passes the library's warnings, and with `debug` all its events, to this log.
+    /// Passes events to this log: errors that a command goes on after, with `debug` everything. Warnings are for
+    /// people. Callers that read JSON take the file for one record, and those that read standard error expect
+    /// silence unless something failed.
     pub fn subscribe(&self, debug: bool) {
-        let level = if debug { Level::TRACE } else { Level::WARN };
+        let read_by_people = match self.file {
+            Some(_) => self.format == Format::Text,
+            None => std::io::stderr().is_terminal(),
+        };
+        let level = match (debug, read_by_people) {
+            (true, _) => Level::TRACE,
+            (false, true) => Level::WARN,
+            (false, false) => Level::ERROR,
+        };
         // Fails only when there is a subscriber already, which a second call would mean.
         let _ = tracing::subscriber::set_global_default(Events {
             log: self.clone(),
@@ -188,10 +198,9 @@ impl Subscriber for Events {
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
     fn event(&self, event: &Event<'_>) {
-        // An event is never a failure's record, of which there is to be one: an error that the library went
-        // on after is a warning to the caller.
         let level = match *event.metadata().level() {
-            Level::ERROR | Level::WARN => "warning",
+            Level::ERROR => "error",
+            Level::WARN => "warning",
             Level::INFO => "info",
             Level::DEBUG | Level::TRACE => "debug",
         };

@@ -13,6 +13,7 @@ pub mod container;
 mod error;
 mod hooks;
 mod host;
+pub mod known;
 mod launch;
 mod plan;
 mod prepare;

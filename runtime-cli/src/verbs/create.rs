@@ -131,13 +131,12 @@ impl Creation {
     }
 }
 
-/// Removes a container that `error` made useless. The error is what the caller is to hear of; that something is
-/// left, the log.
+/// Removes a container that `error` made useless, and says so if something is left.
 pub fn removed(runtime: &Runtime, id: &str, error: runtime_core::Error) -> runtime_core::Error {
-    if let Err(left) = runtime.remove(id) {
-        tracing::warn!(id, "cannot remove the container: {left}");
+    match runtime.remove(id) {
+        Ok(()) => error,
+        Err(left) => error.hint(format!("the container cannot be removed either: {left}")),
     }
-    error
 }
 
 /// What callers want to know of a new process: they name files and sockets for it.

@@ -52,31 +52,37 @@ fn run(call: &Call) -> Result<u8> {
             format!("container with id {id} is not running"),
         ));
     }
-    let figures = || {
-        output::json(&Event {
-            kind: "stats",
-            id,
-            data: Some(container.stats()?),
-        })
-    };
+    let write = |kind, data| output::json(&Event { kind, id, data });
     if call.matches.switch("stats") {
-        figures()?;
+        write("stats", Some(container.stats()?))?;
         return Ok(0);
     }
-    follow(&container, interval, figures)
+    follow(&container, interval, write)
 }
 
-fn follow(container: &Container, interval: Duration, figures: impl Fn() -> Result<()>) -> Result<u8> {
+fn follow(
+    container: &Container,
+    interval: Duration,
+    write: impl Fn(&'static str, Option<Stats>) -> Result<()>,
+) -> Result<u8> {
     let mut due = Instant::now() + interval;
+    let mut kills = container.oom_kills()?;
     loop {
         std::thread::sleep(TICK.min(due.saturating_duration_since(Instant::now())));
-        // A container that is gone altogether has ended, too.
+        // The last kill may have ended the container, so it is asked for first. A container that is gone
+        // altogether has ended, too.
+        if let Ok(now) = container.oom_kills()
+            && now > kills
+        {
+            kills = now;
+            write("oom", None)?;
+        }
         if !matches!(container.status(), Ok(status) if status != Status::Stopped) {
             return Ok(0);
         }
         if Instant::now() >= due {
             due += interval;
-            figures()?;
+            write("stats", Some(container.stats()?))?;
         }
     }
 }

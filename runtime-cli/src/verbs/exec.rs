@@ -52,8 +52,7 @@ pub const COMMAND: Command = Command {
 fn run(call: &Call) -> Result<u8> {
     let matches = call.matches;
     let container = call.container()?;
-    let own = container.config()?.process.unwrap_or_default();
-    let process = process::described(matches, &own)?;
+    let process = process::described(matches, || Ok(container.config()?.process.unwrap_or_default()))?;
     let detached = matches.switch("detach");
     let reports = Reports::new(matches, process.terminal, detached, "setns")?;
     let options = ExecOptions {
@@ -86,12 +85,15 @@ fn run(call: &Call) -> Result<u8> {
     }
 }
 
-/// Ends a process that `error` made useless.
+/// Ends a process that `error` made useless, and says so if it cannot be ended.
 fn ended(running: &Running, error: Error) -> Error {
-    if let Err(left) = running.signal(libc::SIGKILL).and_then(|()| running.wait()) {
-        tracing::warn!(pid = running.pid(), "cannot end the process: {left}");
+    match running.signal(libc::SIGKILL).and_then(|()| running.wait()) {
+        Ok(_) => error,
+        Err(left) => error.hint(format!(
+            "process {} cannot be ended either: {left}",
+            running.pid()
+        )),
     }
-    error
 }
 
 fn cgroup(mut paths: impl Iterator<Item = String>) -> Result<Option<String>> {

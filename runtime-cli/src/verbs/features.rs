@@ -1,6 +1,6 @@
 //! `features`: says as JSON what is understood in a config.json, whatever the host can do.
 
-use runtime_core::{Result, seccomp};
+use runtime_core::{Result, known, seccomp};
 use serde::Serialize;
 
 use crate::args::{Arity, FlagsEnd};
@@ -69,7 +69,7 @@ struct Cgroup {
 #[serde(rename_all = "camelCase")]
 struct Seccomp {
     enabled: bool,
-    actions: Names,
+    actions: Vec<&'static str>,
     operators: Names,
     archs: Names,
     known_flags: Names,
@@ -115,10 +115,10 @@ fn features() -> Features {
             "poststart",
             "poststop",
         ],
-        mount_options: MOUNT_OPTIONS,
+        mount_options: known::mount_options(),
         linux: Linux {
             namespaces: &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
-            capabilities: CAPABILITIES,
+            capabilities: known::capabilities(),
             cgroup: Cgroup {
                 v1: true,
                 v2: true,
@@ -128,7 +128,12 @@ fn features() -> Features {
             },
             seccomp: Seccomp {
                 enabled: true,
-                actions: seccomp::known_actions(),
+                actions: seccomp::known_actions()
+                    .iter()
+                    .copied()
+                    // Understood, and refused.
+                    .filter(|action| *action != "SCMP_ACT_NOTIFY")
+                    .collect(),
                 operators: seccomp::known_operators(),
                 archs: seccomp::known_archs(),
                 known_flags: seccomp::known_flags(),
@@ -142,7 +147,9 @@ fn features() -> Features {
                 monitoring: false,
             },
             mount_extensions: MountExtensions {
-                idmap: Enabled { enabled: true },
+                idmap: Enabled {
+                    enabled: known::mount_options().contains(&"idmap"),
+                },
             },
             net_devices: Enabled { enabled: false },
         },
@@ -155,120 +162,10 @@ fn features() -> Features {
     }
 }
 
-const MOUNT_OPTIONS: Names = &[
-    "acl",
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "idmap",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noacl",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "private",
-    "ratime",
-    "rbind",
-    "rdev",
-    "rdiratime",
-    "relatime",
-    "remount",
-    "rexec",
-    "ridmap",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "ro",
-    "rprivate",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rshared",
-    "rslave",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-    "runbindable",
-    "rw",
-    "shared",
-    "silent",
-    "slave",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    "tmpcopyup",
-    "unbindable",
-];
-
-const CAPABILITIES: Names = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runtime_core::{Bundle, Code, CreateOptions, Runtime};
 
     #[test]
     fn what_callers_look_for() {
@@ -286,8 +183,62 @@ mod tests {
                 .unwrap()
                 .contains(&"user".into())
         );
-        assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
         assert_eq!(features["linux"]["seccomp"]["enabled"], true);
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
+    }
+
+    /// Whether a configuration with this change can be planned.
+    fn planned(change: serde_json::Value) -> bool {
+        let mut config = serde_json::json!({
+            "ociVersion": "1.0.2",
+            "root": {"path": "/"},
+            "process": {"args": ["true"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "network"}, {"type": "user"}],
+                      "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}],
+                      "gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]},
+        });
+        for (key, value) in change.as_object().unwrap() {
+            let place = if key == "mounts" {
+                &mut config
+            } else {
+                &mut config["linux"]
+            };
+            place[key] = value.clone();
+        }
+        let spec = serde_json::from_value(config).unwrap();
+        let bundle = Bundle::new("/", spec).unwrap();
+        let runtime = Runtime::new("/nonexistent").unwrap();
+        match runtime.explain("example", &bundle, &CreateOptions::default()) {
+            Ok(_) => true,
+            Err(error) if error.code() == Code::Unsupported => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_is_claimed_is_planned_and_nothing_else() {
+        use serde_json::json;
+        let linux = features().linux;
+        assert!(planned(json!({})));
+        assert_eq!(
+            planned(json!({"intelRdt": {"closID": "x"}})),
+            linux.intel_rdt.enabled
+        );
+        assert_eq!(
+            planned(json!({"netDevices": {"eth0": {}}})),
+            linux.net_devices.enabled
+        );
+        let ids = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        let mount = json!({"destination": "/x", "type": "bind", "source": "/", "options": ["bind"],
+                           "uidMappings": ids, "gidMappings": ids});
+        assert_eq!(
+            planned(json!({"mounts": [mount]})),
+            linux.mount_extensions.idmap.enabled
+        );
+        for option in known::mount_options() {
+            let mount =
+                json!({"destination": "/x", "type": "bind", "source": "/", "options": ["bind", option]});
+            assert!(planned(json!({"mounts": [mount]})), "{option}");
+        }
     }
 }

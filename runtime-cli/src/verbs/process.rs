@@ -9,15 +9,20 @@ use runtime_core::{Code, Error, Result};
 use crate::args::Matches;
 use crate::command::invalid;
 
-/// Reads the process that the command line describes. `own` is what the container itself runs.
-pub fn described(matches: &Matches, own: &Process) -> Result<Process> {
-    let mut process = match matches.path("process") {
-        Some(path) => from_file(&path)?,
-        None => changed(matches, own.clone())?,
+/// Reads the process that the command line describes. `own` says what the container itself runs.
+pub fn described(matches: &Matches, own: impl FnOnce() -> Result<Process>) -> Result<Process> {
+    let process = match matches.path("process") {
+        None => changed(matches, own()?)?,
+        Some(path) => {
+            let process = from_file(&path)?;
+            let env = if process.env.is_empty() {
+                own()?.env
+            } else {
+                process.env
+            };
+            Process { env, ..process }
+        }
     };
-    if process.env.is_empty() {
-        process.env.clone_from(&own.env);
-    }
     if process.args.is_empty() {
         return Err(invalid("process args cannot be empty"));
     }
@@ -178,7 +183,7 @@ mod tests {
     fn read(line: &[&str]) -> Result<Process> {
         described(
             &crate::cli::matches(&super::super::exec::COMMAND, line).unwrap(),
-            &own(),
+            || Ok(own()),
         )
     }
 

@@ -78,7 +78,7 @@ fn attend(creation: Creation, keep: bool, subreaper: bool) -> Result<u8> {
     };
     if !keep && let Err(error) = running.container().delete() {
         // The process's exit code is what was asked for; what is left is told about.
-        tracing::warn!(id, "cannot delete the container: {error}");
+        tracing::error!(id, "cannot delete the container: {error}");
     }
     Ok(code)
 }

@@ -363,14 +363,18 @@ impl Container {
             .reason(format!("the container is {}", status.as_str()))
     }
 
+    fn not_running(&self, verb: &str) -> Error {
+        Error::new(Code::NotRunning, verb)
+            .operand(&self.id)
+            .reason("container not running")
+    }
+
     /// Sends a signal to the container's process; KILL goes to every process of a container without a pid
     /// namespace of its own.
     pub fn kill(&self, signal: i32) -> Result<()> {
         let known = self.ready(&self.open()?)?;
         let Some(process) = &known.process else {
-            return Err(Error::new(Code::NotRunning, "kill")
-                .operand(&self.id)
-                .reason("container not running"));
+            return Err(self.not_running("kill"));
         };
         let cgroup = self.cgroup(&known.saved.cgroup)?;
         if signal == libc::SIGKILL && !known.saved.own_pid_namespace {
@@ -503,6 +507,7 @@ impl Container {
         let known = self.ready(&self.open()?)?;
         match known.status {
             Status::Running | Status::Created => self.cgroup(&known.saved.cgroup)?.freeze(),
+            Status::Stopped => Err(self.not_running("pause")),
             status => Err(self.wrong_state("pause", status)),
         }
     }
@@ -512,7 +517,9 @@ impl Container {
         let known = self.ready(&self.open()?)?;
         match known.status {
             Status::Paused => self.cgroup(&known.saved.cgroup)?.thaw(),
-            status => Err(self.wrong_state("resume", status)),
+            status => Err(self
+                .wrong_state("resume", status)
+                .reason(format!("container not paused: it is {}", status.as_str()))),
         }
     }
 
@@ -520,7 +527,7 @@ impl Container {
     pub fn update(&self, resources: &spec::Resources) -> Result<()> {
         let known = self.ready(&self.open()?)?;
         match known.status {
-            Status::Stopped => Err(self.wrong_state("update", Status::Stopped)),
+            Status::Stopped => Err(self.not_running("update")),
             _ => self.cgroup(&known.saved.cgroup)?.update(resources),
         }
     }
@@ -529,9 +536,15 @@ impl Container {
     pub fn stats(&self) -> Result<Stats> {
         let known = self.ready(&self.open()?)?;
         match known.status {
-            Status::Stopped => Err(self.wrong_state("read statistics", Status::Stopped)),
+            Status::Stopped => Err(self.not_running("read statistics")),
             _ => self.cgroup(&known.saved.cgroup)?.stats(),
         }
+    }
+
+    /// How many of its processes were killed for lack of memory so far; `None` where the kernel does not count.
+    pub fn oom_kills(&self) -> Result<Option<u64>> {
+        let known = self.ready(&self.open()?)?;
+        Ok(self.cgroup(&known.saved.cgroup)?.oom_kill_count())
     }
 
     /// Process ids of the whole container, as the caller's pid namespace sees them.

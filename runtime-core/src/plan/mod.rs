@@ -17,6 +17,7 @@ use runtime_init::{Attributes, PlaceFlags, Point, Target};
 
 pub(crate) use container::{Options, plan};
 pub(crate) use exec::plan_exec;
+pub(crate) use mount_options::NAMES as MOUNT_OPTIONS;
 pub(crate) use mounts::EMPTY_ATTRIBUTES;
 
 use crate::spec::{NamespaceType, Resources, Rlimit, Seccomp};
