@@ -165,11 +165,14 @@ pub const TESTS: &[Test] = &[
         front.ends_with(6)
     }),
     Test::new("console/foreground-run-has-the-callers-size", |ctx| {
-        let mut front = Foreground::run(ctx, "stty size")?;
-        front.terminal.expect("37 111")?;
+        let mut front = Foreground::run(ctx, "/bin/probe see tty")?;
+        front.terminal.expect("\"rows\":37,\"columns\":111")?;
         front.ends_with(0)
     })
-    .peers(&[("crun", "starts before the size is known")]),
+    .peers(&[
+        ("runc", "sets the size when the program already runs"),
+        ("crun", "sets the size when the program already runs"),
+    ]),
     Test::new("console/foreground-run-follows-a-resize", |ctx| {
         let mut front = Foreground::run(
             ctx,
@@ -216,17 +219,23 @@ pub const TESTS: &[Test] = &[
     }),
     Test::new("console/foreground-exec", |ctx| {
         let container = ctx.sleeper()?;
-        let cmd = container.rt_exec(
-            &["-t"],
-            &["sh", "-c", "tty; stty size; echo typed: $(head -n 1); exit 7"],
-        );
+        let cmd = container.rt_exec(&["-t"], &["sh", "-c", "tty; echo typed: $(head -n 1); exit 7"]);
         let mut front = Foreground::of(cmd)?;
         front.terminal.expect("/dev/pts/0")?;
-        front.terminal.expect("37 111")?;
         front.terminal.type_in("words\n")?;
         front.terminal.expect("typed: words")?;
         front.ends_with(7)
     }),
+    Test::new("console/foreground-exec-has-the-callers-size", |ctx| {
+        let container = ctx.sleeper()?;
+        let mut front = Foreground::of(container.rt_exec(&["-t"], &["/bin/probe", "see", "tty"]))?;
+        front.terminal.expect("\"rows\":37,\"columns\":111")?;
+        front.ends_with(0)
+    })
+    .peers(&[
+        ("runc", "sets the size when the program already runs"),
+        ("crun", "sets the size when the program already runs"),
+    ]),
     Test::new("console/foreground-output-is-complete", |ctx| {
         let mut front = Foreground::run(ctx, "seq 1 20000; echo the end")?;
         let text = front.terminal.expect("the end")?;

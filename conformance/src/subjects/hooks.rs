@@ -24,7 +24,10 @@ const NO_TIMEOUT: &str = "the hook's children keep it waiting";
 
 /// The rows of this subject.
 pub const TESTS: &[Test] = &[
-    Test::new("hooks/order", order).peers(&[("runc", "1.1 runs poststart as a part of create")]),
+    Test::new("hooks/order", order).peers(&[
+        ("runc", "1.1 runs poststart as a part of create"),
+        ("crun", "dies of SIGPIPE when a hook does not read its state"),
+    ]),
     Test::new("hooks/several-of-a-kind-run-in-order", |ctx| {
         let mut bundle = ctx.bundle()?;
         let log = ctx.dir.join("log");
