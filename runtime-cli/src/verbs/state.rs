@@ -1,6 +1,6 @@
 //! `state`: says as JSON what a container is.
 
-use runtime_core::Result;
+use runtime_core::{Result, State};
 
 use crate::args::{Arity, FlagsEnd};
 use crate::command::{Call, Command, Failure};
@@ -21,6 +21,11 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(call: &Call) -> Result<u8> {
-    output::pretty_json(&call.container()?.state()?, "  ")?;
+    // runc names the owner only in its list, and leaves the field empty here.
+    let state = State {
+        owner: String::new(),
+        ..call.container()?.state()?
+    };
+    output::pretty_json(&state, "  ")?;
     Ok(0)
 }
