@@ -1,6 +1,6 @@
 //! Commands with a deadline whose output goes to files, so that containers that inherit it keep nobody waiting.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{OwnedFd, RawFd};
@@ -70,11 +70,6 @@ impl Cmd {
     /// Sets a variable of the command's environment.
     pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Cmd {
         self.command.env(key, value);
-        self
-    }
-    /// Empties the command's environment.
-    pub fn env_clear(mut self) -> Cmd {
-        self.command.env_clear();
         self
     }
     /// Starts the command in this directory.
@@ -200,10 +195,6 @@ impl Spawned {
     /// The process's id.
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
-    }
-    /// What it has written to its standard output up to now.
-    pub fn stdout(&self) -> String {
-        read_lossy(&self.out)
     }
     /// Whether it has ended.
     pub fn ended(&mut self) -> Outcome<bool> {
@@ -367,9 +358,4 @@ fn shorten(line: &str) -> String {
         return line.to_string();
     }
     line.chars().take(2000).chain("...".chars()).collect()
-}
-
-/// Arguments from anything that looks like strings.
-pub fn strings<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Vec<OsString> {
-    args.into_iter().map(|arg| arg.as_ref().to_os_string()).collect()
 }

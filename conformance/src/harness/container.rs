@@ -110,6 +110,18 @@ impl Ctx {
         bundle.args(&all);
         self.run(bundle)?.ok()?.json()
     }
+    /// A bundle whose payload prints one fact.
+    pub fn seeing(&self, fact: &str, change: impl Fn(&mut Bundle) -> &mut Bundle) -> Outcome<Bundle> {
+        let mut bundle = self.bundle()?;
+        change(&mut bundle);
+        bundle.args(&["/bin/probe", "see", fact]);
+        Ok(bundle)
+    }
+    /// One fact, as seen from inside of a bundle with this change.
+    pub fn fact(&self, fact: &str, change: impl Fn(&mut Bundle) -> &mut Bundle) -> Outcome<Value> {
+        let bundle = self.seeing(fact, change)?;
+        Ok(self.run(&bundle)?.ok()?.json()?[fact].clone())
+    }
     /// A container that sleeps until it is killed.
     pub fn sleeper(&self) -> Outcome<Container<'_>> {
         let mut bundle = self.bundle()?;

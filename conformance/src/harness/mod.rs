@@ -119,7 +119,12 @@ macro_rules! skip {
 /// Fails the test unless the condition holds.
 #[macro_export]
 macro_rules! check {
-    ($cond:expr, $($arg:tt)*) => { if !$cond { $crate::fail!($($arg)*) } };
+    ($cond:expr, $($arg:tt)*) => {{
+        let holds: bool = $cond;
+        if !holds {
+            $crate::fail!($($arg)*)
+        }
+    }};
 }
 
 /// Fails the test unless both are equal; the last arguments say what is compared.

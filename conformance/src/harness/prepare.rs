@@ -97,7 +97,8 @@ pub fn install_packages() {
     let mut install = vec!["install", "-y", "--no-install-recommends"];
     install.extend(&missing);
     // Fresh images have no lists, so the first failure may only mean that.
-    if !apt(&install) && !(apt(&["update"]) && apt(&install)) {
+    let installed = apt(&install) || (apt(&["update"]) && apt(&install));
+    if !installed {
         eprintln!("!!! could not install {list}: the tests that need them will say so");
     }
 }

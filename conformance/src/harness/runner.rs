@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::bundle::make_template;
-use super::host::{Host, descendants};
+use super::host::Host;
 use super::leftovers::{Leftovers, kill_below, reap, remove_cgroups};
 use super::pace;
 use super::prepare::{self, Programs};
@@ -339,9 +339,4 @@ fn isolate() -> nix::Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none)
-}
-
-/// The processes below this one, for tests that count them.
-pub fn own_descendants() -> Vec<(i32, String)> {
-    descendants(std::process::id() as i32)
 }

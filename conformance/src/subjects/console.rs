@@ -17,8 +17,7 @@ const ONLCR: &str = "leaves ONLCR on";
 /// The rows of this subject.
 pub const TESTS: &[Test] = &[
     Test::new("console/create-sends-the-master", |ctx| {
-        let (container, mut terminal) =
-            with_console(ctx, |b| drop(b.script("tty; echo typed: $(head -n 1)")))?;
+        let (container, mut terminal) = with_console(ctx, |b| b.script("tty; echo typed: $(head -n 1)"))?;
         container.start()?;
         terminal.expect("/dev/pts/0")?;
         terminal.type_in("words\n")?;
@@ -26,7 +25,7 @@ pub const TESTS: &[Test] = &[
         container.await_status("stopped")
     }),
     Test::new("console/all-three-streams-are-the-terminal", |ctx| {
-        let tty = seen_through_console(ctx, |_| ())?;
+        let tty = seen_through_console(ctx, |b| b)?;
         check_eq!(tty["streams"], json!([true, true, true]), "streams");
         check_eq!(
             tty["foreground"],
@@ -43,14 +42,14 @@ pub const TESTS: &[Test] = &[
     .peers(&[("crun", ONLCR)]),
     Test::new("console/size-of-the-config", |ctx| {
         let tty = seen_through_console(ctx, |b| {
-            drop(b.set("/process/consoleSize", json!({"height": 33, "width": 77})))
+            b.set("/process/consoleSize", json!({"height": 33, "width": 77}))
         })?;
         check_eq!((&tty["rows"], &tty["columns"]), (&json!(33), &json!(77)), "size");
         Ok(())
     }),
     Test::new("console/dev-console-is-the-terminal", |ctx| {
         let (container, mut terminal) = with_console(ctx, |b| {
-            drop(b.script("echo through > /dev/console; stat -c '%t:%T %a' /dev/console /dev/pts/0"))
+            b.script("echo through > /dev/console; stat -c '%t:%T %a' /dev/console /dev/pts/0")
         })?;
         container.start()?;
         let text = terminal.read_to_end()?;
@@ -67,7 +66,7 @@ pub const TESTS: &[Test] = &[
     Test::new("console/belongs-to-the-user", |ctx| {
         let (container, mut terminal) = with_console(ctx, |b| {
             b.set("/process/user", json!({"uid": 1000, "gid": 1000}))
-                .script("stat -c 'owner %u' /dev/pts/0; echo again > /dev/console");
+                .script("stat -c 'owner %u' /dev/pts/0; echo again > /dev/console")
         })?;
         container.start()?;
         let text = terminal.read_to_end()?;
@@ -76,7 +75,7 @@ pub const TESTS: &[Test] = &[
     }),
     Test::new("console/in-a-user-namespace", |ctx| {
         let bundle = super::namespaces::user_bundle(ctx, &[(0, 100_000, 65_536)])?;
-        let (container, mut terminal) = console_of(ctx, bundle, |b| drop(b.script("tty; id -u")))?;
+        let (container, mut terminal) = console_of(ctx, bundle, |b| b.script("tty; id -u"))?;
         container.start()?;
         let text = terminal.read_to_end()?;
         check!(text.contains("/dev/pts/0"), "{text:?}");
@@ -250,7 +249,7 @@ pub const TESTS: &[Test] = &[
     }),
     Test::new("console/the-hosts-pts-is-untouched", |ctx| {
         let before = fs::metadata("/dev/pts")?.dev();
-        let (container, _terminal) = with_console(ctx, |b| drop(b.args(&["true"])))?;
+        let (container, _terminal) = with_console(ctx, |b| b.args(&["true"]))?;
         container.start()?;
         check_eq!(fs::metadata("/dev/pts")?.dev(), before, "file system of /dev/pts");
         Ok(())
@@ -258,14 +257,17 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Creates a container with a terminal and takes over its master.
-fn with_console<'a>(ctx: &'a Ctx, change: impl Fn(&mut Bundle)) -> Outcome<(Container<'a>, Terminal)> {
+fn with_console<'a>(
+    ctx: &'a Ctx,
+    change: impl Fn(&mut Bundle) -> &mut Bundle,
+) -> Outcome<(Container<'a>, Terminal)> {
     console_of(ctx, ctx.bundle()?, change)
 }
 
 fn console_of<'a>(
     ctx: &'a Ctx,
     mut bundle: Bundle,
-    change: impl Fn(&mut Bundle),
+    change: impl Fn(&mut Bundle) -> &mut Bundle,
 ) -> Outcome<(Container<'a>, Terminal)> {
     bundle.set("/process/terminal", json!(true));
     change(&mut bundle);
@@ -280,10 +282,10 @@ fn console_of<'a>(
 }
 
 /// The payload's fact `tty`, printed on the container's terminal.
-fn seen_through_console(ctx: &Ctx, change: impl Fn(&mut Bundle)) -> Outcome<Value> {
+fn seen_through_console(ctx: &Ctx, change: impl Fn(&mut Bundle) -> &mut Bundle) -> Outcome<Value> {
     let (container, mut terminal) = with_console(ctx, |bundle| {
         change(bundle);
-        bundle.args(&["/bin/probe", "see", "tty"]);
+        bundle.args(&["/bin/probe", "see", "tty"])
     })?;
     container.start()?;
     let text = terminal.read_to_end()?;

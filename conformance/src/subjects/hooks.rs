@@ -236,7 +236,10 @@ pub const TESTS: &[Test] = &[
     Test::new("hooks/timeout-with-children-that-hold-the-output", |ctx| {
         // What a hook leaves running is its own business, so this test ends it; waiting for it is not.
         let file = ctx.dir.join("child");
-        let outcome = timeout(ctx, &format!("sleep 1000 & echo $! > {}; exec sleep 1000", file.display()));
+        let outcome = timeout(
+            ctx,
+            &format!("sleep 1000 & echo $! > {}; exec sleep 1000", file.display()),
+        );
         let child: i32 = fs::read_to_string(&file)?.trim().parse()?;
         match kill(Pid::from_raw(child), Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => outcome,

@@ -10,9 +10,8 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::harness::container::{await_path, eventually};
-use crate::harness::seen::strings;
 use crate::harness::{Container, Ctx, Outcome, Stop, Test};
-use crate::{check, check_eq, fail, skip};
+use crate::{check, check_eq, fail};
 
 /// The rows of this subject.
 pub const TESTS: &[Test] = &[

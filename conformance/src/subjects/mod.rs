@@ -12,8 +12,10 @@ mod hooks;
 mod hostile_mounts;
 mod hostile_names;
 mod hostile_process;
+mod identity;
 mod kill_sweep;
 mod lifecycle;
+mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -26,12 +28,14 @@ const SUBJECTS: &[&[Test]] = &[
     lifecycle::TESTS,
     errors::TESTS,
     process::TESTS,
+    identity::TESTS,
     namespaces::TESTS,
     mounts::TESTS,
     mount_options::TESTS,
     devices::TESTS,
     security::TESTS,
     cgroups::TESTS,
+    limits::TESTS,
     console::TESTS,
     exec::TESTS,
     hooks::TESTS,

@@ -279,27 +279,27 @@ pub const TESTS: &[Test] = &[
         Ok(())
     }),
     Test::new("sysctl/not-namespaced-is-refused", |ctx| {
-        no_sysctl(ctx, "vm.swappiness", |_| ())
+        no_sysctl(ctx, "vm.swappiness", |b| b)
     }),
     Test::new("sysctl/not-namespaced-with-slashes-is-refused", |ctx| {
-        no_sysctl(ctx, "vm/swappiness", |_| ())
+        no_sysctl(ctx, "vm/swappiness", |b| b)
     }),
     Test::new("sysctl/climbing-is-refused", |ctx| {
-        no_sysctl(ctx, "net/../vm/swappiness", |_| ())
+        no_sysctl(ctx, "net/../vm/swappiness", |b| b)
     })
     .peers(&[("runc", "writes it")]),
     Test::new("sysctl/of-the-hosts-network-is-refused", |ctx| {
         no_sysctl(ctx, "net.ipv4.ip_forward", |b| {
-            b.without_namespace("network").unmount("/sys");
+            b.without_namespace("network").unmount("/sys")
         })
     }),
     Test::new("sysctl/of-the-hosts-ipc-is-refused", |ctx| {
         no_sysctl(ctx, "kernel.msgmax", |b| {
-            drop(b.without_namespace("ipc").unmount("/dev/mqueue"))
+            b.without_namespace("ipc").unmount("/dev/mqueue")
         })
     }),
     Test::new("sysctl/unknown-is-refused", |ctx| {
-        no_sysctl(ctx, "net.no.such.thing", |_| ())
+        no_sysctl(ctx, "net.no.such.thing", |b| b)
     }),
     // Keyring.
     Test::new("keyring/is-the-containers-own", |ctx| {
@@ -524,7 +524,7 @@ fn sysctl(ctx: &Ctx, key: &str, value: &str, path: &str) -> Outcome {
     Ok(())
 }
 
-fn no_sysctl(ctx: &Ctx, key: &str, change: impl Fn(&mut Bundle)) -> Outcome {
+fn no_sysctl(ctx: &Ctx, key: &str, change: impl Fn(&mut Bundle) -> &mut Bundle) -> Outcome {
     let path = "/proc/sys/vm/swappiness";
     let before = fs::read_to_string(path)?;
     let mut bundle = ctx.bundle()?;
