@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, mkdir, mkfifoat, unlinkat};
 
@@ -346,15 +346,18 @@ impl StateDir {
 
     /// Removes the directory and all that is in it. Needs the lock; what is gone already is fine.
     pub(crate) fn remove_all(self) -> Result<()> {
-        remove_entry(self.fd(), &std::ffi::CString::from(c"state.json"), 0)
-            .at_path("remove", self.path.join(STATE))?;
+        // First what makes the container known, so that nobody reads what is half gone.
+        match unlinkat(&self.fd, STATE, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT | Errno::EISDIR) => {}
+            Err(errno) => return Err(errno).at_path("remove", self.path.join(STATE)),
+        }
         for _ in 0..ATTEMPTS {
             match clear(self.fd(), DEPTH) {
                 // Removed by somebody else; by now the name may even be another container's.
                 Err(Errno::ENOENT) => return Ok(()),
                 cleared => cleared.at_path("empty state directory", &self.path)?,
             }
-            match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
+            match unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => return Ok(()),
                 Err(Errno::ENOTEMPTY | Errno::EEXIST) => {}
                 Err(errno) => return Err(errno).at_path("remove state directory", &self.path),
