@@ -94,7 +94,8 @@ fn clone_in_a_full_cgroup(ctx: &Ctx) -> Outcome {
     let output = after(ctx, &enter, &["create", "--bundle", &bundle, &container.id]).output()?;
     eventually(Duration::from_secs(5), || Ok(fs::remove_dir(&group)?))?;
     let output = output.fails()?;
-    says(&output, "resource temporarily unavailable")?;
+    // The two wordings of EAGAIN.
+    says(&output, "try again").or_else(|_| says(&output, "resource temporarily unavailable"))?;
     absent(ctx, &container.id)
 }
 
@@ -118,12 +119,10 @@ fn memory_limit_too_small(ctx: &Ctx) -> Outcome {
             .set("/linux/resources/memory", json!({"limit": limit}));
         let container = ctx.container(&bundle)?;
         let output = container.rt_run(&[]).output()?.fails()?;
-        let text = output.stderr.to_lowercase();
-        check!(
-            ["oom", "memory"].iter().any(|word| text.contains(word)),
-            "a limit of {limit} bytes: the message says nothing of memory: {:?}",
-            output.stderr
-        );
+        // Enough for init and too little for the program is the program's end, which no message is due for.
+        if output.code() != 137 {
+            says(&output, "memory").or_else(|_| says(&output, "oom"))?;
+        }
         absent(ctx, &container.id)?;
     }
     Ok(())

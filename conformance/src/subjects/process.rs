@@ -245,10 +245,7 @@ pub const TESTS: &[Test] = &[
         let (reader, writer) = nix::unistd::pipe()?;
         let null = || File::open("/dev/null").map(OwnedFd::from);
         let container = ctx.container(&bundle)?;
-        container
-            .rt_create(&[])
-            .stdio(null()?, writer, null()?)
-            .ok()?;
+        container.rt_create(&[]).stdio(null()?, writer, null()?).ok()?;
         container.start()?;
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text)?;
