@@ -416,7 +416,11 @@ impl Container {
             Err(error) if force && error.code() == Code::NotFound => return Ok(()),
             dir => dir?,
         };
-        let _lock = dir.lock()?;
+        let _lock = match dir.lock() {
+            // Another one removed it while this one waited.
+            Err(error) if force && error.code() == Code::NotFound => return Ok(()),
+            lock => lock?,
+        };
         let known = match self.known(&dir) {
             Ok(known) => Some(known),
             Err(_) if force => None,
