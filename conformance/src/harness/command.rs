@@ -43,7 +43,7 @@ impl Cmd {
             .env_remove("NOTIFY_SOCKET")
             .env_remove("LISTEN_FDS");
         Cmd {
-            shown: program.as_ref().to_string_lossy().into_owned(),
+            shown: program_name(program.as_ref()),
             command,
             dir: dir.to_path_buf(),
             stdin: None,
@@ -358,4 +358,10 @@ fn shorten(line: &str) -> String {
         return line.to_string();
     }
     line.chars().take(2000).chain("...".chars()).collect()
+}
+
+/// A program as messages show it: where it is can be seen in the first line of the table.
+fn program_name(program: &OsStr) -> String {
+    let name = Path::new(program).file_name().unwrap_or(program);
+    name.to_string_lossy().into_owned()
 }
