@@ -90,6 +90,7 @@ struct Parts {
     step: String,
     operand: Option<String>,
     reason: Option<String>,
+    call: Option<&'static str>,
     errno: Option<i32>,
     hint: Option<String>,
 }
@@ -102,6 +103,7 @@ impl Error {
             step: step.into(),
             operand: None,
             reason: None,
+            call: None,
             errno: None,
             hint: None,
         }))
@@ -124,11 +126,23 @@ impl Error {
         self
     }
 
+    /// Names the system call that failed.
+    pub(crate) fn call(mut self, call: &'static str) -> Error {
+        self.0.call = Some(call);
+        self
+    }
+
     /// Says why by an errno.
     pub fn errno(mut self, errno: i32) -> Error {
         self.0.errno = Some(errno);
         if self.0.code == Code::System && matches!(errno, libc::EPERM | libc::EACCES) {
             self.0.code = Code::Privilege;
+        }
+        if errno == libc::ENOSYS {
+            self.0.code = Code::Unsupported;
+            self.0.hint = Some(
+                "the kernel is too old or a filter hides the call: Linux 5.14 or newer is needed".into(),
+            );
         }
         self
     }
@@ -177,6 +191,9 @@ impl fmt::Display for Error {
         f.write_str(&parts.step)?;
         if let Some(operand) = &parts.operand {
             write!(f, " {operand:?}")?;
+        }
+        if let Some(call) = parts.call {
+            write!(f, " ({call})")?;
         }
         if let Some(reason) = &parts.reason {
             write!(f, ": {reason}")?;

@@ -9,7 +9,7 @@ use crate::error::{At, Code, Error, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) cgroups: Layout,
-    /// Whether the runtime's effective user is root (of its user namespace).
+    /// Whether the runtime has CAP_SYS_ADMIN (in its user namespace).
     pub(crate) privileged: bool,
     /// Whether the runtime is in a user namespace other than the initial one.
     pub(crate) user_namespace: bool,
@@ -29,11 +29,16 @@ impl Host {
         let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
         Ok(Host {
             cgroups: Layout::probe()?,
-            privileged: nix::unistd::geteuid().is_root(),
+            privileged: may_administer()?,
             user_namespace: !whole,
             kcore: nix::unistd::access("/proc/kcore", nix::unistd::AccessFlags::F_OK).is_ok(),
         })
     }
+}
+
+fn may_administer() -> Result<bool> {
+    caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN)
+        .map_err(|error| Error::new(Code::System, "read own capabilities").reason(error.to_string()))
 }
 
 fn release() -> Result<String> {

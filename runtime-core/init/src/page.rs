@@ -12,6 +12,7 @@ pub struct Page {
     call: AtomicU32,
     errno: AtomicI32,
     detail: AtomicI32,
+    successor: AtomicI32,
 }
 
 impl Page {
@@ -34,6 +35,16 @@ impl Page {
     /// A number that some steps leave: which candidate, which descriptor.
     pub fn detail(&self) -> i32 {
         self.detail.load(Ordering::Relaxed)
+    }
+
+    /// The process that took over from the one that was cloned, if one did.
+    pub fn successor(&self) -> Option<i32> {
+        Some(self.successor.load(Ordering::Acquire)).filter(|&pid| pid > 0)
+    }
+
+    /// Where the kernel writes the pid of that process, before it runs.
+    pub(crate) fn successor_address(&self) -> u64 {
+        self.successor.as_ptr() as u64
     }
 
     pub(crate) fn begin(&self, step: u32) {

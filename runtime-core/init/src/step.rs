@@ -315,6 +315,19 @@ pub enum Step {
         /// The words of `struct sched_attr`.
         attributes: Numbers,
     },
+    /// Brings the loopback interface of a new network namespace up.
+    Loopback,
+    /// Goes on as a new process, a sibling, in a new pid namespace that belongs to the user namespace joined before.
+    Reborn,
+    /// Sets a resource limit, see setrlimit(2).
+    Rlimit {
+        /// `RLIMIT_*`.
+        resource: u32,
+        /// The limit in force.
+        soft: u64,
+        /// Its ceiling.
+        hard: u64,
+    },
     /// Sets the supplementary groups.
     Groups {
         /// The groups.

@@ -55,7 +55,7 @@ calls! {
     Setgroups "setgroups", Setresuid "setresuid", Setresgid "setresgid", Capset "capset", Dup3 "dup3",
     Fcntl "fcntl", Ioctl "ioctl", Fchown "fchown", CloseRange "close_range", Faccessat2 "faccessat2",
     Sigaction "rt_sigaction", Sigprocmask "rt_sigprocmask", Seccomp "seccomp", Execve "execve",
-    Personality "personality", IoprioSet "ioprio_set", SchedSetattr "sched_setattr",
+    Personality "personality", Clone "clone3", Socket "socket", Prlimit "prlimit64", IoprioSet "ioprio_set", SchedSetattr "sched_setattr",
 }
 
 impl Call {
@@ -231,16 +231,25 @@ pub fn open(path: &CStr, flags: i32) -> Result<i32, Fail> {
 
 /// Mode, user, device numbers and identity of what `fd` refers to.
 pub fn statx(fd: i32) -> Result<libc::statx, Fail> {
+    statx_of(fd, c"")
+}
+
+/// The same of a path of this process's own root.
+pub(crate) fn statx_at(path: &CStr) -> Result<libc::statx, Fail> {
+    statx_of(libc::AT_FDCWD, path)
+}
+
+fn statx_of(fd: i32, path: &CStr) -> Result<libc::statx, Fail> {
     const STATX_MNT_ID: u32 = 0x1000;
     // SAFETY: all zeroes is a valid statx.
     let mut stat: libc::statx = unsafe { zeroed() };
-    // SAFETY: the path is empty and the buffer has the right type.
+    // SAFETY: the path ends with NUL and the buffer has the right type.
     unsafe {
         syscall!(
             Statx,
             libc::SYS_statx,
             fd,
-            c"".as_ptr(),
+            path.as_ptr(),
             libc::AT_EMPTY_PATH,
             libc::STATX_BASIC_STATS | STATX_MNT_ID,
             &mut stat as *mut _
@@ -556,6 +565,51 @@ pub(crate) fn capset(permitted: u64, effective: u64, inheritable: u64) -> Result
     let data = [half(0), half(32)];
     // SAFETY: version 3 takes a header and two data elements.
     unsafe { syscall!(Capset, libc::SYS_capset, &header as *const _, data.as_ptr()) }.map(drop)
+}
+
+/// Sets a limit of this process.
+pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Fail> {
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    let none = core::ptr::null::<libc::rlimit64>();
+    // SAFETY: the structure lives until the call returns, and the old limit is not asked for.
+    unsafe { syscall!(Prlimit, libc::SYS_prlimit64, 0, resource, &raw const limit, none) }.map(drop)
+}
+
+/// Brings the interface `lo` up. Any socket will do for that, also where there is no IPv4.
+pub(crate) fn loopback_up() -> Result<(), Fail> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    // SAFETY: plain numbers.
+    let socket = unsafe { syscall!(Socket, libc::SYS_socket, libc::AF_UNIX, kind, 0) }? as i32;
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    request.ifr_name[0] = b'l' as c_char;
+    request.ifr_name[1] = b'o' as c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_LOOPBACK | libc::IFF_RUNNING) as _;
+    // SAFETY: the request takes a pointer to an ifreq.
+    let result = unsafe { ioctl(socket, libc::SIOCSIFFLAGS, &raw const request as usize) };
+    close(socket);
+    result.map(drop)
+}
+
+/// Forks a sibling; true in the new process. Its pid is written to `pid` before it runs.
+pub(crate) fn clone_sibling(flags: u64, pid: u64) -> Result<bool, Fail> {
+    // SAFETY: all zeroes is a valid clone_args.
+    let mut args: libc::clone_args = unsafe { zeroed() };
+    args.flags = flags | (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
+    args.parent_tid = pid;
+    // SAFETY: without CLONE_VM the new process has a copy of everything, and a stack of zero means this one.
+    unsafe {
+        syscall!(
+            Clone,
+            libc::SYS_clone3,
+            &raw mut args,
+            size_of::<libc::clone_args>()
+        )
+    }
+    .map(|pid| pid == 0)
 }
 
 pub(crate) fn umask(mask: u32) -> Result<(), Fail> {

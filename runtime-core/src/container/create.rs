@@ -49,6 +49,7 @@ impl Runtime {
             container,
             cgroup,
             dir: Some(dir),
+            cgroup_made: false,
             lock,
             hooked: None,
         };
@@ -87,7 +88,8 @@ impl Runtime {
         if !host.privileged {
             return Err(Error::new(Code::Privilege, "create container")
                 .operand(id)
-                .reason("root privileges (CAP_SYS_ADMIN) are needed by this version"));
+                .reason("operation not permitted without CAP_SYS_ADMIN")
+                .hint("run it as root; containers of ordinary users are not supported by this version"));
         }
         let spec = bundle.spec();
         if let Some(profile) = &spec.linux.seccomp {
@@ -112,6 +114,8 @@ struct Creation<'a> {
     plan: &'a Plan,
     container: Container,
     cgroup: Cgroup,
+    /// Whether the cgroup is ours to remove: one that was there before belongs to somebody else.
+    cgroup_made: bool,
     /// Until the container is complete.
     dir: Option<StateDir>,
     #[allow(dead_code, reason = "held until the container is complete or gone")]
@@ -132,6 +136,7 @@ impl Creation<'_> {
         let page = SharedPage::map(Some(page_file(dir)?.as_fd())).at("map page of init")?;
         let fifo = dir.make_fifo()?;
         self.cgroup.create(&self.plan.resources)?;
+        self.cgroup_made = true;
         self.cgroup.apply(&self.plan.resources, &self.plan.devices)?;
         let (socket, child_socket) = launch::pair()?;
         let inputs = Inputs {
@@ -235,9 +240,11 @@ impl Drop for Creation<'_> {
     fn drop(&mut self) {
         let Some(dir) = self.dir.take() else { return };
         // The child, if there was one, is gone by now: it is dropped first.
-        if let Err(error) = clear_cgroup(&self.cgroup) {
-            tracing::warn!("{error}");
-            return;
+        if self.cgroup_made {
+            if let Err(error) = clear_cgroup(&self.cgroup) {
+                tracing::warn!("{error}");
+                return;
+            }
         }
         if let Some(state) = self.hooked.take() {
             let state = State {

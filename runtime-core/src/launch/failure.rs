@@ -52,16 +52,12 @@ fn of_action(action: &Action, call: Call, errno: i32, detail: i32) -> Error {
         Action::Exec { args, .. } => return executable(args.first().map_or("", String::as_str), errno),
         _ => {}
     }
-    let error = Error::sys(
-        format!("{step}{}", if operand.is_empty() { "" } else { " " }).trim_end(),
-        errno,
-    );
+    let error = Error::sys(step, errno).call(call.name());
     let error = if operand.is_empty() {
         error
     } else {
         error.operand(operand)
     };
-    let error = error.reason(format!("({})", call.name()));
     match action {
         Action::Root { .. } | Action::AttachRoot { .. } | Action::Pivot => error.with_code(Code::Rootfs),
         Action::JoinCgroup => error.with_code(Code::Cgroup),
@@ -115,6 +111,6 @@ pub(crate) fn after_commit(page: &Page, program: &str) -> Option<Error> {
     let (call, errno) = page.failure()?;
     Some(match call {
         Call::Execve => executable(program, errno),
-        call => Error::sys(format!("start container ({})", call.name()), errno),
+        call => Error::sys("start container", errno).call(call.name()),
     })
 }

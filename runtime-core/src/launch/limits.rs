@@ -5,7 +5,8 @@ use std::fs;
 use crate::bundle::names;
 use crate::error::{At, Code, Error, Result};
 use crate::plan::Plan;
-use crate::sys::process::prlimit;
+use crate::spec::Rlimit;
+use crate::sys::process::{getrlimit, prlimit};
 
 fn write(pid: i32, file: &str, text: &str) -> Result<()> {
     let path = format!("/proc/{pid}/{file}");
@@ -29,21 +30,39 @@ pub(super) fn map(plan: &Plan, pid: i32, privileged: bool) -> Result<()> {
     }
 }
 
-pub(super) fn limit(plan: &Plan, pid: i32) -> Result<()> {
+/// Number of a resource for setrlimit(2).
+pub(crate) fn resource(limit: &Rlimit) -> Result<u32> {
+    names::rlimit(&limit.kind).ok_or_else(|| {
+        Error::new(Code::InvalidConfig, "set limit")
+            .operand(&limit.kind)
+            .reason("unknown name")
+    })
+}
+
+/// Raises the ceilings that are to be higher than the runtime's own: that takes a privilege which the process may
+/// not have in its namespaces. The process itself lowers its limits, once it needs no more files.
+pub(super) fn raise(plan: &Plan, pid: i32) -> Result<()> {
     for limit in &plan.rlimits {
-        let Some(resource) = names::rlimit(&limit.kind) else {
-            return Err(Error::new(Code::InvalidConfig, "set limit")
-                .operand(&limit.kind)
-                .reason("unknown name"));
-        };
-        prlimit(pid, resource, limit.soft, limit.hard).map_err(|errno| {
+        let number = resource(limit)?;
+        let (soft, hard) = getrlimit(number).at_path("get limit", &limit.kind)?;
+        if limit.hard <= hard {
+            continue;
+        }
+        prlimit(pid, number, soft, limit.hard).map_err(|errno| {
             let error = Error::sys("set limit", errno as i32).operand(&limit.kind);
             match errno {
-                nix::errno::Errno::EPERM => error.hint("raising a hard limit needs CAP_SYS_RESOURCE"),
+                nix::errno::Errno::EPERM => error.hint(format!(
+                    "raising the hard limit {hard} to {} needs CAP_SYS_RESOURCE",
+                    limit.hard
+                )),
                 _ => error.hint(format!("soft {}, hard {}", limit.soft, limit.hard)),
             }
         })?;
     }
+    Ok(())
+}
+
+pub(super) fn adjust(plan: &Plan, pid: i32) -> Result<()> {
     let Some(adjustment) = plan.oom_score_adj else {
         return Ok(());
     };

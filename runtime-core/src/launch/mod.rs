@@ -17,6 +17,7 @@ use crate::prepare::Prepared;
 use crate::sys::process::{Cloned, SharedPage, clone_init, join_pid_namespace};
 
 pub(crate) use failure::after_commit;
+pub(crate) use limits::resource;
 pub(crate) use socket::pair;
 
 /// How long a child may take from one point to the next.
@@ -76,7 +77,7 @@ impl<'a> Child<'a> {
         prepared.release();
         let Cloned { pid, pidfd } = cloned;
         tracing::debug!(pid, "cloned");
-        Ok(Child {
+        let child = Child {
             plan,
             prepared,
             page,
@@ -84,7 +85,9 @@ impl<'a> Child<'a> {
             pid,
             pidfd: Some(pidfd),
             console: None,
-        })
+        };
+        limits::raise(plan, pid)?;
+        Ok(child)
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -100,6 +103,7 @@ impl<'a> Child<'a> {
     pub(crate) fn next_point(&mut self) -> Result<Point> {
         match socket::receive(self.socket.as_fd(), POINT_LIMIT) {
             Ok(Some((point, console))) => {
+                self.follow()?;
                 self.console = console.or(self.console.take());
                 Ok(point)
             }
@@ -110,14 +114,28 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// Takes up the process that has taken over, if one has. It is this program's child as well, so its pid cannot be
+    /// anybody else's before it is reaped.
+    fn follow(&mut self) -> Result<()> {
+        let Some(pid) = self.page.get().successor().filter(|pid| *pid != self.pid) else {
+            return Ok(());
+        };
+        let pidfd = crate::sys::pidfd::open(pid).at("open process")?;
+        if let Some(first) = self.pidfd.replace(pidfd) {
+            reap(&first);
+        }
+        self.pid = pid;
+        Ok(())
+    }
+
     /// Writes what only an outsider can write for a new user or time namespace.
     pub(crate) fn map(&self, privileged: bool) -> Result<()> {
         limits::map(self.plan, self.pid, privileged)
     }
 
-    /// Sets the limits of the process. Nothing of the caller's is touched.
+    /// Sets what is adjusted from outside. Nothing of the caller's is touched.
     pub(crate) fn limit(&self) -> Result<()> {
-        limits::limit(self.plan, self.pid)
+        limits::adjust(self.plan, self.pid)
     }
 
     /// Lets the child go on from `point`.
@@ -160,6 +178,9 @@ impl<'a> Child<'a> {
     }
 
     fn failure(&mut self) -> Error {
+        if let Err(error) = self.follow() {
+            return error;
+        }
         let status = self.pidfd.take().and_then(|pidfd| reap(&pidfd));
         failure::explain(self.plan, &self.prepared, self.page.get(), status)
     }
@@ -171,6 +192,7 @@ impl<'a> Child<'a> {
 
 impl Drop for Child<'_> {
     fn drop(&mut self) {
+        let _ = self.follow();
         let Some(pidfd) = self.pidfd.take() else { return };
         if crate::sys::pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL).is_ok() {
             reap(&pidfd);

@@ -67,6 +67,9 @@ pub(crate) fn plan(
     };
     planner.refuse_unsupported()?;
     planner.namespaces(&mut plan)?;
+    if planner.is_new(NamespaceType::Network) {
+        planner.actions.push(Action::Loopback);
+    }
     planner.actions.extend([Action::Undumpable, Action::NewSession]);
     if !options.no_new_keyring {
         planner.actions.push(Action::Keyring {
@@ -167,13 +170,6 @@ impl Planner<'_> {
         self.joins(plan)?;
         use NamespaceType::{Cgroup, Mount, Pid, Time, User};
         let joins_user = self.namespace(User).is_some() && !self.is_new(User);
-        if joins_user && self.is_new(Pid) {
-            return Err(Error::new(Code::Unsupported, "plan namespaces")
-                .operand("linux.namespaces")
-                .reason(
-                    "a new pid namespace inside of a joined user namespace is not supported by this version",
-                ));
-        }
         if self.is_new(Time) {
             self.actions.push(Action::Unshare {
                 flags: clone_flag(Time),
@@ -204,6 +200,10 @@ impl Planner<'_> {
             self.actions.push(Action::Sync(Point::Mapped));
         }
         if joins_user {
+            // The pid namespace has to belong to the user namespace, so it is made from inside.
+            if self.is_new(Pid) {
+                self.actions.push(Action::Reborn);
+            }
             self.unshare(flags(&rest) | if self.is_new(Mount) { flags(&[Mount]) } else { 0 });
         } else {
             let at_clone: Vec<_> = new
@@ -363,6 +363,18 @@ impl Planner<'_> {
         self.seal();
         self.actions
             .push(if no_pivot { Action::MoveRoot } else { Action::Pivot });
+        // Not earlier: pivot_root(2) refuses a shared root.
+        if let Some((propagation, recursive)) = self.root_propagation() {
+            let attributes = Attributes {
+                propagation,
+                recursive,
+                ..Attributes::default()
+            };
+            self.actions.push(Action::Reattribute {
+                at: "/".into(),
+                attributes,
+            });
+        }
         Ok(())
     }
 

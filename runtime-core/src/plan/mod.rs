@@ -197,6 +197,8 @@ pub(crate) enum Action {
     Scheduler {
         attributes: Vec<u64>,
     },
+    Loopback,
+    Reborn,
     Groups {
         groups: Vec<u32>,
     },
@@ -219,6 +221,8 @@ pub(crate) enum Action {
     Signals,
     Commit,
     Gate,
+    /// Lowers the limits to [`Plan::rlimits`].
+    Rlimits,
     Seccomp(Box<Seccomp>),
     Exec {
         args: Vec<String>,

@@ -372,17 +372,6 @@ impl Planner<'_> {
                 attributes: readonly,
             });
         }
-        if let Some((propagation, recursive)) = self.root_propagation() {
-            let attributes = Attributes {
-                propagation,
-                recursive,
-                ..Attributes::default()
-            };
-            self.actions.push(Action::Reattribute {
-                at: "/".into(),
-                attributes,
-            });
-        }
     }
 }
 

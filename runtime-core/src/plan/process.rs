@@ -74,6 +74,7 @@ pub(crate) fn process_actions(
     actions.push(Action::Groups { groups });
     let mut sets = capability_sets(process.capabilities.as_ref());
     actions.push(Action::BoundingSet { keep: sets.bounding });
+    actions.push(Action::Rlimits);
     actions.push(Action::User {
         uid: user.uid,
         gid: user.gid,

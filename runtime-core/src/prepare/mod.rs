@@ -60,6 +60,7 @@ impl Prepared {
             steps: Vec::with_capacity(plan.actions.len() + 16),
             origins: Vec::with_capacity(plan.actions.len() + 16),
             strings: Strings::default(),
+            rlimits: plan.rlimits.clone(),
             fds: Vec::new(),
             keep: Vec::new(),
             fifo: None,
@@ -118,6 +119,7 @@ struct Builder {
     steps: Vec<Step>,
     origins: Vec<usize>,
     strings: Strings,
+    rlimits: Vec<crate::spec::Rlimit>,
     fds: Vec<OwnedFd>,
     keep: Vec<i32>,
     fifo: Option<i32>,
@@ -239,6 +241,8 @@ impl Builder {
             Action::Readonly { at } => Step::Readonly {
                 at: self.strings.str(at)?,
             },
+            Action::Loopback => Step::Loopback,
+            Action::Reborn => Step::Reborn,
             Action::Pivot => Step::Pivot,
             Action::MoveRoot => Step::MoveRoot,
             Action::Chroot => Step::Chroot,
@@ -299,6 +303,7 @@ impl Builder {
                 candidates: self.strings.list(candidates)?,
             },
             Action::Signals => Step::Signals,
+            Action::Rlimits => return self.rlimits(),
             Action::Commit => Step::Commit,
             Action::Gate => match self.fifo {
                 Some(fifo) => Step::Gate { fifo },
@@ -314,6 +319,18 @@ impl Builder {
             _ => return Ok(()),
         };
         self.steps.push(step);
+        Ok(())
+    }
+
+    fn rlimits(&mut self) -> Result<()> {
+        for limit in std::mem::take(&mut self.rlimits) {
+            let resource = crate::launch::resource(&limit)?;
+            self.steps.push(Step::Rlimit {
+                resource,
+                soft: limit.soft,
+                hard: limit.hard,
+            });
+        }
         Ok(())
     }
 

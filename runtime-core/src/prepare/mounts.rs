@@ -14,7 +14,9 @@ use crate::sys::fd::owned;
 
 /// An error of a mount call, which names the call.
 fn failed(what: &str, operand: impl AsRef<Path>, fail: Fail) -> Error {
-    Error::sys(format!("{what} ({})", fail.call.name()), fail.errno).operand(operand)
+    Error::sys(what, fail.errno)
+        .call(fail.call.name())
+        .operand(operand)
 }
 
 fn c_string(bytes: &[u8]) -> Result<CString> {

@@ -109,6 +109,18 @@ pub(crate) fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(
     Errno::result(result).map(drop)
 }
 
+/// Soft and hard limit of this process.
+pub(crate) fn getrlimit(resource: u32) -> Result<(u64, u64), Errno> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: the structure is writable until the call returns, and no new limit is given.
+    Errno::result(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, none, &raw mut limit) })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
 /// Lets `command` run in the namespaces `flags` of the process of `pidfd`.
 pub(crate) fn in_namespaces(command: &mut Command, pidfd: OwnedFd, flags: i32) {
     let join = move || {
