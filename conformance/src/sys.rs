@@ -112,6 +112,19 @@ pub fn without_syscalls(command: &mut Command, numbers: &[i64]) {
     unsafe { command.pre_exec(hook) };
 }
 
+/// Takes a capability out of the command's bounding set.
+pub fn without_capability(command: &mut Command, number: u32) {
+    let hook = move || {
+        // SAFETY: the option takes a number.
+        match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the hook only makes a system call that is safe between fork and exec; it does not allocate.
+    unsafe { command.pre_exec(hook) };
+}
+
 /// Takes over a descriptor that the kernel has just given.
 pub fn own_fd(fd: RawFd) -> OwnedFd {
     // SAFETY: the caller got the number from the kernel as a new descriptor, which nobody else owns.

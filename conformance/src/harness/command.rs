@@ -109,6 +109,11 @@ impl Cmd {
         sys::disturb_signals(&mut self.command, ignored.to_vec(), blocked.to_vec());
         self
     }
+    /// The command runs as root without this capability.
+    pub fn without_capability(mut self, number: u32) -> Cmd {
+        sys::without_capability(&mut self.command, number);
+        self
+    }
     /// The command finds these system calls missing from the kernel.
     pub fn without_syscalls(mut self, numbers: &[i64]) -> Cmd {
         sys::without_syscalls(&mut self.command, numbers);

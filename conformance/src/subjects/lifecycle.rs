@@ -539,7 +539,7 @@ fn ps(ctx: &Ctx) -> Outcome {
     let mut lines = table.lines();
     let head = lines.next().unwrap_or_default();
     check!(
-        head.contains("PID") && head.contains("CMD"),
+        head.contains("PID") && (head.contains("CMD") || head.contains("COMMAND")),
         "head of the table: {head:?}"
     );
     check_eq!(

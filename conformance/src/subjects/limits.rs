@@ -227,7 +227,7 @@ pub const TESTS: &[Test] = &[
             "cpu.shares",
             "2048",
             "cpu.weight",
-            "170",
+            "174",
         )
     }),
     Test::new("update/cpu-quota", |ctx| {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::seen::{has, mount_at, strings};
 use crate::harness::{Bundle, Ctx, Outcome, Test};
-use crate::{check, check_eq};
+use crate::{check, check_eq, skip};
 
 /// The rows of this subject.
 pub const TESTS: &[Test] = &[
@@ -63,6 +63,9 @@ pub const TESTS: &[Test] = &[
         Ok(())
     }),
     Test::new("mounts/overlay", |ctx| {
+        if !fs::read_to_string("/proc/filesystems")?.contains("\toverlay\n") {
+            skip!("this kernel has no overlay file system");
+        }
         let mut bundle = ctx.bundle()?;
         let make = |name| ctx.fresh_dir(name);
         let (lower, upper, work) = (make("lower")?, make("upper")?, make("work")?);
