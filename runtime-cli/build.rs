@@ -1,4 +1,4 @@
-//! Finds the commit that is built, for `oci-rt --version`.
+//! Finds the commit that is built, for `oci-rt --version`, and names the entry point to the linker.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,13 @@ fn main() {
         "cargo::rustc-env=OCI_RT_COMMIT={}",
         commit().unwrap_or_else(|| "unknown".to_owned())
     );
+    println!("cargo::rustc-check-cfg=cfg(entry)");
+    let (profile, target) = (std::env::var("PROFILE"), std::env::var("CARGO_CFG_TARGET_ARCH"));
+    // Unoptimised code calls functions of the C library where the entry point cannot have them.
+    if profile.as_deref() == Ok("release") && matches!(target.as_deref(), Ok("x86_64" | "aarch64")) {
+        println!("cargo::rustc-cfg=entry");
+        println!("cargo::rustc-link-arg-bin=oci-rt=-Wl,--entry=oci_rt_entry");
+    }
 }
 
 /// What HEAD stands for, read from the repository's files: git itself may not be installed.

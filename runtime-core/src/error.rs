@@ -81,7 +81,7 @@ impl Code {
 /// assert_eq!(error.to_string(), "open rootfs \"/bundle/rootfs\": no such file or directory");
 /// assert_eq!(error.code().as_str(), "rootfs");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Error(Box<Parts>);
 
 #[derive(Clone, PartialEq, Eq)]
@@ -232,8 +232,6 @@ impl fmt::Debug for Error {
         write!(f, "[{}] {self}", self.code().as_str())
     }
 }
-
-impl std::error::Error for Error {}
 
 /// Adds the step and its operand to the errors of system calls, once, where they are known.
 pub(crate) trait At<T> {

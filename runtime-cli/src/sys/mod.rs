@@ -1,5 +1,8 @@
 //! The only door to unsafe: system calls that nix does not wrap.
 
+#[cfg(all(entry, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod entry;
+
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
