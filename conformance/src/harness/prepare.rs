@@ -30,8 +30,8 @@ pub struct Programs {
     pub busybox: PathBuf,
 }
 
-/// Directory of this workspace.
-fn workspace() -> PathBuf {
+/// The directory of this workspace.
+pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }

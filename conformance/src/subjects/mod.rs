@@ -5,6 +5,7 @@ mod cli;
 mod console;
 mod containerd;
 mod devices;
+mod embedding;
 mod errors;
 mod exec;
 mod faults;
@@ -46,6 +47,7 @@ const SUBJECTS: &[&[Test]] = &[
     faults::TESTS,
     containerd::TESTS,
     kill_sweep::TESTS,
+    embedding::TESTS,
 ];
 
 /// All tests, in the order of the tables.

@@ -1,9 +1,11 @@
-//! Kills a runtime at every system call of one of its verbs, and looks what `delete --force` leaves.
+//! Kills a runtime at every system call of one of its verbs, and looks what `delete --force` leaves; or, with
+//! `--record`, lists what its children call before they execute something.
 //!
 //! Everything happens in a pid and a mount namespace of this program's own: what it starts dies with it, what is
 //! left over is all there is to see, and no other process can be hit. The result goes to standard output as JSON.
 
 mod options;
+mod record;
 mod sweeper;
 mod sys;
 mod trace;
@@ -51,7 +53,11 @@ fn inside(options: &Options) -> Result<ExitCode, String> {
         return Err("--inside is for the program itself".to_string());
     }
     private_mounts(options)?;
-    let report = sweeper::sweep(options)?;
+    let report = if options.record {
+        sweeper::record(options)?
+    } else {
+        sweeper::sweep(options)?
+    };
     println!("{report}");
     Ok(ExitCode::SUCCESS)
 }

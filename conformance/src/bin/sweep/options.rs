@@ -46,6 +46,8 @@ impl Verb {
 pub struct Options {
     /// `--inside`: the namespaces are made already.
     pub inside: bool,
+    /// `--record`: kill nothing, tell what children call up to their exec.
+    pub record: bool,
     /// `--runtime`
     pub runtime: PathBuf,
     /// `--global`, each one argument before the verb
@@ -69,6 +71,7 @@ impl Options {
     pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         let mut options = Options {
             inside: false,
+            record: false,
             runtime: PathBuf::new(),
             globals: Vec::new(),
             bundle: PathBuf::new(),
@@ -81,6 +84,10 @@ impl Options {
         while let Some(flag) = args.next() {
             if flag == "--inside" {
                 options.inside = true;
+                continue;
+            }
+            if flag == "--record" {
+                options.record = true;
                 continue;
             }
             let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::options::{Options, Verb};
+use crate::record;
 use crate::trace::{self, End};
 use crate::traces::{self, Places, Traces};
 
@@ -47,6 +48,17 @@ pub fn sweep(options: &Options) -> Result<Value, String> {
         "seconds": start.elapsed().as_secs_f64(),
         "defects": defects,
     }))
+}
+
+/// Runs the verb once; the system calls of every process that it makes, up to its exec.
+pub fn record(options: &Options) -> Result<Value, String> {
+    let sweeper = Sweeper::new(options)?;
+    let before = Traces::look(&sweeper.places);
+    sweeper.prepare()?;
+    let calls = record::children(&mut sweeper.verb()?);
+    sweeper.must(&["delete", "--force", ID])?;
+    traces::clear(&sweeper.places, &before);
+    Ok(json!({"children": calls?.into_values().collect::<Vec<_>>()}))
 }
 
 struct Sweeper<'a> {

@@ -146,7 +146,8 @@ impl Tracer {
     }
 }
 
-fn resume(pid: Pid, signal: Option<Signal>) -> Result<(), String> {
+/// Lets a tracee go on to its next system call.
+pub fn resume(pid: Pid, signal: Option<Signal>) -> Result<(), String> {
     match ptrace::syscall(pid, signal) {
         // The tracee was killed meanwhile; the wait will tell.
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
@@ -154,7 +155,8 @@ fn resume(pid: Pid, signal: Option<Signal>) -> Result<(), String> {
     }
 }
 
-fn thread_group(pid: Pid) -> Option<Pid> {
+/// The process that a thread belongs to.
+pub fn thread_group(pid: Pid) -> Option<Pid> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
     line.trim().parse().ok().map(Pid::from_raw)
