@@ -129,16 +129,17 @@ fn initramfs(options: &Options, programs: &Programs) -> Result<Vec<u8>, String> 
     archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");
     archive.file("etc/group", 0o644, b"root:x:0:\n");
     let own = std::env::current_exe().map_err(|error| format!("own executable: {error}"))?;
-    let sweep = own.with_file_name("sweep");
+    let (sweep, embed) = (own.with_file_name("sweep"), own.with_file_name("embed"));
     let name = programs
         .runtime
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let programs_in_bin: [(&str, &Path); 5] = [
+    let programs_in_bin: [(&str, &Path); 6] = [
         ("conformance", &own),
         ("sweep", &sweep),
+        ("embed", &embed),
         ("probe", &programs.probe),
         ("busybox", &programs.busybox),
         (&name, &programs.runtime),
