@@ -106,7 +106,7 @@ fn fds_of_a_created_init(ctx: &Ctx) -> Outcome {
         let metadata = fs::metadata(entry.path());
         let target = target.to_string_lossy().into_owned();
         let standard = ["0", "1", "2"].contains(&number.to_string_lossy().as_ref());
-        let fifo = target.contains("exec") && metadata.as_ref().is_ok_and(|data| is_fifo(data));
+        let fifo = target.contains("exec") && metadata.as_ref().is_ok_and(is_fifo);
         check!(standard || fifo, "init holds descriptor {number:?}: {target}");
         check!(
             !metadata.is_ok_and(|data| data.is_dir()),
