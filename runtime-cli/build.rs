@@ -14,6 +14,14 @@ fn main() {
     if profile.as_deref() == Ok("release") && matches!(target.as_deref(), Ok("x86_64" | "aarch64")) {
         println!("cargo::rustc-cfg=entry");
         println!("cargo::rustc-link-arg-bin=oci-rt=-Wl,--entry=oci_rt_entry");
+        let script = std::env::current_dir()
+            .expect("build scripts run in the package")
+            .join("no-unwind.ld");
+        println!(
+            "cargo::rustc-link-arg-bin=oci-rt=-Wl,-z,noseparate-code,--no-eh-frame-hdr,-T,{}",
+            script.display()
+        );
+        println!("cargo::rerun-if-changed=no-unwind.ld");
     }
 }
 

@@ -16,6 +16,9 @@ use std::ptr::read_volatile;
 /// The commands that always start processes (`start` only does for hooks). A word that only looks like one costs a needless second start.
 const LAUNCHING: [&CStr; 3] = [c"create", c"run", c"exec"];
 
+const STATFS_WORDS: usize = 15;
+const STATFS_FLAGS: usize = 10;
+
 const OWN_FILE: &CStr = c"/proc/self/exe";
 
 /// The entry point, named to the linker by `build.rs`. The stack holds the number of arguments, their addresses and
@@ -140,15 +143,16 @@ unsafe fn is_launching(word: *const c_char) -> bool {
 
 /// Whether the file of this program is on a read-only mount.
 fn is_read_only() -> bool {
-    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // The words of a `struct statfs`; the libc crate hides the one with the flags.
+    let mut stat = MaybeUninit::<[u64; STATFS_WORDS]>::uninit();
     let arguments = [OWN_FILE.as_ptr() as usize, stat.as_mut_ptr() as usize, 0, 0, 0];
-    // SAFETY: the path ends in NUL, and the buffer has the right type.
+    // SAFETY: the path ends in NUL, and the buffer has the right size.
     if unsafe { syscall(libc::SYS_statfs, arguments) } < 0 {
         return false;
     }
     // SAFETY: the kernel has filled it.
-    let flags = unsafe { (*stat.as_ptr()).f_flags };
-    flags as u64 & libc::ST_RDONLY != 0
+    let flags = unsafe { (*stat.as_ptr())[STATFS_FLAGS] };
+    flags & libc::ST_RDONLY != 0
 }
 
 /// Returns only if something failed.
