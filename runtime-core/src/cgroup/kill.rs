@@ -52,7 +52,7 @@ impl Cgroup {
 
     /// Kills all processes and waits until none is left. The error says what is in the way.
     pub fn kill(&self, deadline: Duration) -> Result<()> {
-        let mut pause = Pause::until(Instant::now() + deadline);
+        let mut pause = Pause::within(deadline);
         let mut again = false;
         while !self.everywhere()?.is_empty() {
             self.kill_round(again)?;
@@ -301,7 +301,7 @@ fn freeze_v2(place: &Place) -> std::result::Result<bool, Errno> {
         Permissions::empty(),
     )?;
     file::write(&dir.join("cgroup.freeze"), "1")?;
-    let mut pause = Pause::until(Instant::now() + FREEZE);
+    let mut pause = Pause::within(FREEZE);
     loop {
         lseek(&events, 0, Whence::SeekSet)?;
         if file::number_of(&file::rest(events.as_fd())?, "frozen") == Some(1) {
@@ -319,7 +319,7 @@ fn freeze_v1(place: &Place) -> std::result::Result<bool, Errno> {
     let state = place.dir().join("freezer.state");
     let end = Instant::now() + FREEZE;
     loop {
-        let mut pause = Pause::until(end.min(Instant::now() + REFREEZE));
+        let mut pause = Pause::within(REFREEZE);
         loop {
             file::write(&state, "FROZEN")?;
             if file::read(&state)?.trim() == "FROZEN" {

@@ -18,7 +18,10 @@ impl Pause {
     const SHORTEST: Duration = Duration::from_micros(100);
     const LONGEST: Duration = Duration::from_millis(20);
 
-    pub(super) fn until(end: Instant) -> Pause {
+    /// Pauses until `limit` has passed from now on.
+    pub(super) fn within(limit: Duration) -> Pause {
+        const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        let end = Instant::now() + limit.min(FAR);
         Pause {
             next: Pause::SHORTEST,
             end,
@@ -41,7 +44,7 @@ impl Cgroup {
     /// Removes it from every hierarchy, with all cgroups below it, and the empty directories above that were made for
     /// it. Waits up to `deadline` for it to be empty; zero means to try once. What does not exist is fine.
     pub fn remove(&self, deadline: Duration) -> Result<()> {
-        let mut pause = Pause::until(Instant::now() + deadline);
+        let mut pause = Pause::within(deadline);
         let mut left: Vec<&Place> = self
             .present()
             .filter(|place| tree::rmdir(&place.dir()).is_err())
@@ -108,11 +111,12 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end_with_the_deadline() {
-        let mut pause = Pause::until(Instant::now() + Duration::from_secs(60));
+        let mut pause = Pause::within(Duration::from_secs(60));
         let lengths: Vec<Duration> = (0..10).filter_map(|_| pause.next()).collect();
         assert_eq!(lengths[0], Duration::from_micros(100));
         assert_eq!(lengths[1], Duration::from_micros(200));
         assert_eq!(lengths[9], Duration::from_millis(20));
-        assert_eq!(Pause::until(Instant::now()).next(), None);
+        assert_eq!(Pause::within(Duration::ZERO).next(), None);
+        assert!(Pause::within(Duration::MAX).next().is_some());
     }
 }
