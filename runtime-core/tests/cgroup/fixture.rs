@@ -159,7 +159,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
-        let _ = self.0.wait();
+        // One that is frozen, because a test failed, ends only when its cgroup's turn comes.
+        let end = Instant::now() + Duration::from_secs(2);
+        while self.0.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < end {
+            sleep(Duration::from_millis(1));
+        }
     }
 }
 
