@@ -112,7 +112,26 @@ impl Drop for Fixture {
 pub struct Process(Child);
 
 impl Process {
+    /// A process that is in none of the tests' cgroups.
+    pub fn stranger() -> Process {
+        let mut sleep = Command::new("sleep");
+        Process(
+            sleep
+                .arg("1000")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    /// Starts a shell, which tells when it has joined.
     pub fn start(entrance: &Entrance, script: &str) -> Process {
+        Process::prepared(entrance, "", script)
+    }
+
+    /// As `start`; when it returns, the shell has run `first` too.
+    pub fn prepared(entrance: &Entrance, first: &str, script: &str) -> Process {
         let own = std::process::id();
         let mut files: Vec<String> = entrance
             .tasks
@@ -130,7 +149,7 @@ impl Process {
             .map(|file| format!("echo 0 > {file} || exit 99\n"))
             .collect();
         let mut child = Command::new("/bin/sh")
-            .args(["-c", &format!("{join}\necho joined\n{script}")])
+            .args(["-c", &format!("{join}\n{first}\necho joined\n{script}")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -98,10 +98,10 @@ fn signals_reach_sub_cgroups_and_nobody_else() {
             }
         }
     }
-    let script = "trap 'echo got; exit 7' USR1; while :; do sleep 0.05; done";
-    let outer = fixture.run(script);
-    let inner = Process::start(&fixture.cgroup.sub_entrance("/sub/").unwrap(), script);
-    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let (trap, script) = ("trap 'echo got; exit 7' USR1", "while :; do sleep 0.05; done");
+    let outer = Process::prepared(&fixture.cgroup.entrance().unwrap(), trap, script);
+    let inner = Process::prepared(&fixture.cgroup.sub_entrance("/sub/").unwrap(), trap, script);
+    let mut stranger = Process::stranger();
     let listed = fixture.cgroup.processes().unwrap();
     assert!(
         listed.contains(&outer.pid()) && listed.contains(&inner.pid()),
@@ -112,9 +112,7 @@ fn signals_reach_sub_cgroups_and_nobody_else() {
     for process in [outer, inner] {
         assert_eq!(process.output(), (Some(7), "got".to_owned()));
     }
-    assert!(stranger.try_wait().unwrap().is_none());
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert!(stranger.is_alive());
     fixture.remove();
 }
 
