@@ -8,6 +8,7 @@ mod descriptors;
 mod foreground;
 mod globals;
 mod guard;
+mod input;
 mod log;
 mod output;
 mod pid_file;

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use runtime_core::{Error, Result};
 use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter};
 
 /// Writes `text`.
 pub fn write(text: &str) -> Result<()> {
@@ -17,23 +16,53 @@ pub fn write(text: &str) -> Result<()> {
 
 /// Writes `value` as JSON on one line.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    write(&text(value, serde_json::ser::CompactFormatter)?)
+    write(&format!("{}\n", text(value)?))
 }
 
 /// Writes `value` as JSON over several lines, each level set off by `indent`.
 pub fn pretty_json(value: &impl Serialize, indent: &str) -> Result<()> {
-    write(&text(value, PrettyFormatter::with_indent(indent.as_bytes()))?)
+    write(&format!("{}\n", indented(&text(value)?, indent)))
 }
 
-/// `value` as JSON, with a newline at the end.
-pub fn text(value: &impl Serialize, formatter: impl Formatter) -> Result<String> {
-    let mut bytes = Vec::with_capacity(1024);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    value
-        .serialize(&mut serializer)
-        .map_err(|error| failed(&io::Error::from(error)))?;
-    bytes.push(b'\n');
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| failed(&io::Error::from(error)))
+}
+
+/// Spreads JSON without blanks over lines. The serializer could do so, too, but would be in the program twice.
+fn indented(json: &str, indent: &str) -> String {
+    let mut text = String::with_capacity(json.len() * 2);
+    let mut depth = 0;
+    let mut before = ' ';
+    let mut letters = json.chars();
+    while let Some(letter) = letters.next() {
+        let (opened, closes) = (matches!(before, '{' | '['), matches!(letter, '}' | ']'));
+        depth -= usize::from(closes);
+        if (opened || closes || before == ',') && !(opened && closes) {
+            text.push('\n');
+            text.extend(std::iter::repeat_n(indent, depth));
+        }
+        text.push(letter);
+        match letter {
+            '{' | '[' => depth += 1,
+            ':' => text.push(' '),
+            '"' => copy_string(&mut letters, &mut text),
+            _ => {}
+        }
+        before = letter;
+    }
+    text
+}
+
+/// Copies the rest of a string, whose first quote has been read.
+fn copy_string(letters: &mut std::str::Chars<'_>, text: &mut String) {
+    while let Some(letter) = letters.next() {
+        text.push(letter);
+        match letter {
+            '"' => return,
+            '\\' => text.extend(letters.next()),
+            _ => {}
+        }
+    }
 }
 
 /// Rows under headings, as Go's tabwriter sets them for runc: columns of 12 at least, 3 blanks between.
@@ -69,6 +98,22 @@ fn failed(error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn indented_json_is_as_the_serializer_has_it() {
+        let value = serde_json::json!({
+            "empty": [{}, [], ""],
+            "string": "a \" {[,:]} \\",
+            "nested": {"a": {"b": [1, -2.5, null, true]}},
+            "\\": "\\\"",
+            "last": [[["x"]]],
+        });
+        let compact = serde_json::to_string(&value).unwrap();
+        assert_eq!(
+            indented(&compact, "  "),
+            serde_json::to_string_pretty(&value).unwrap()
+        );
+    }
 
     #[test]
     fn tables_look_like_those_of_runc() {

@@ -1,20 +1,20 @@
 //! The process that `exec` runs: from a file, or the container's own one with changes from the command line.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use runtime_core::spec::{Capabilities, Process};
 use runtime_core::{Code, Error, Result};
 
 use crate::args::Matches;
 use crate::command::invalid;
+use crate::input;
 
 /// Reads the process that the command line describes. `own` says what the container itself runs.
 pub fn described(matches: &Matches, own: impl FnOnce() -> Result<Process>) -> Result<Process> {
     let process = match matches.path("process") {
         None => changed(matches, own()?)?,
         Some(path) => {
-            let process = from_file(&path)?;
+            let process: Process = input::json(&path)?;
             let env = if process.env.is_empty() {
                 own()?.env
             } else {
@@ -37,22 +37,6 @@ pub fn described(matches: &Matches, own: impl FnOnce() -> Result<Process>) -> Re
             .reason(reason));
     }
     Ok(process)
-}
-
-fn from_file(path: &Path) -> Result<Process> {
-    let mut text = Vec::new();
-    let read = match path.as_os_str().as_encoded_bytes() {
-        b"-" => std::io::stdin().lock().read_to_end(&mut text),
-        _ => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
-    };
-    read.map_err(|error| {
-        Error::sys("read process file", error.raw_os_error().unwrap_or(libc::EIO)).operand(path)
-    })?;
-    serde_json::from_slice(&text).map_err(|error| {
-        invalid("parse process file")
-            .operand(path)
-            .reason(error.to_string())
-    })
 }
 
 fn changed(matches: &Matches, mut process: Process) -> Result<Process> {
@@ -159,6 +143,7 @@ fn utf8(word: &std::ffi::OsStr, kind: &str) -> Result<String> {
 mod tests {
     use super::*;
     use runtime_core::spec::User;
+    use std::path::Path;
 
     fn own() -> Process {
         Process {
@@ -306,7 +291,7 @@ mod tests {
             from("{\n\"args\": 5}")
                 .unwrap_err()
                 .to_string()
-                .contains("line 2 column")
+                .contains("line 2, column 9: args:")
         );
         assert!(
             from(r#"{"args": ["sh"]}"#)

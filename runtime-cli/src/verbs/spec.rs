@@ -2,20 +2,19 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
-use runtime_core::spec::{
-    Capabilities, DeviceRule, IdMapping, Linux, Mount, Namespace, NamespaceType, Process, Resources, Rlimit,
-    Root, Spec,
-};
 use runtime_core::{Error, Result};
-use serde_json::ser::PrettyFormatter;
 
 use crate::args::{Arity, Flag, FlagsEnd};
 use crate::cli::SPEC_VERSION;
 use crate::command::{Call, Command, Failure, invalid};
-use crate::output;
+
+/// What runc writes, with the words in capitals to be replaced.
+const ROOT: &str = include_str!("spec/root.json.in");
+/// The same without what only root can have.
+const ROOTLESS: &str = include_str!("spec/rootless.json.in");
 
 /// The command.
 pub const COMMAND: Command = Command {
@@ -40,17 +39,13 @@ fn run(call: &Call) -> Result<u8> {
         .path("bundle")
         .unwrap_or_default()
         .join("config.json");
-    let own_cgroups = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let mut spec = example(own_cgroups);
-    if call.matches.switch("rootless") {
-        make_rootless(&mut spec);
-    }
-    let text = output::text(&spec, PrettyFormatter::with_indent(b"\t"))?;
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let text = example(call.matches.switch("rootless"), unified);
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(&path)
-        .and_then(|mut file| file.write_all(text.trim_end().as_bytes()));
+        .and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| match error.raw_os_error() {
         Some(libc::EEXIST) => invalid(format!("File {} exists. Remove it first", path.display())),
         errno => Error::sys("write", errno.unwrap_or(libc::EIO)).operand(&path),
@@ -58,203 +53,76 @@ fn run(call: &Call) -> Result<u8> {
     Ok(0)
 }
 
-fn strings(words: &str) -> Vec<String> {
-    words.split_ascii_whitespace().map(str::to_owned).collect()
-}
-
-fn paths(words: &str) -> Vec<PathBuf> {
-    words.split_ascii_whitespace().map(PathBuf::from).collect()
-}
-
-fn example(cgroup_namespace: bool) -> Spec {
-    Spec {
-        oci_version: SPEC_VERSION.to_owned(),
-        process: Some(process()),
-        root: Some(Root {
-            path: "rootfs".into(),
-            readonly: true,
-        }),
-        hostname: Some("runc".to_owned()),
-        mounts: mounts(),
-        linux: linux(cgroup_namespace),
-        ..Spec::default()
-    }
-}
-
-fn process() -> Process {
-    let capabilities = strings("CAP_AUDIT_WRITE CAP_KILL CAP_NET_BIND_SERVICE");
-    Process {
-        terminal: true,
-        args: strings("sh"),
-        env: strings("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=xterm"),
-        cwd: "/".into(),
-        capabilities: Some(Capabilities {
-            bounding: capabilities.clone(),
-            effective: capabilities.clone(),
-            permitted: capabilities.clone(),
-            ambient: capabilities,
-            ..Capabilities::default()
-        }),
-        rlimits: vec![Rlimit {
-            kind: "RLIMIT_NOFILE".to_owned(),
-            hard: 1024,
-            soft: 1024,
-        }],
-        no_new_privileges: true,
-        ..Process::default()
-    }
-}
-
-fn mount(destination: &str, kind: &str, source: &str, options: &str) -> Mount {
-    Mount {
-        destination: destination.into(),
-        kind: Some(kind.to_owned()),
-        source: Some(source.into()),
-        options: strings(options),
-        ..Mount::default()
-    }
-}
-
-fn mounts() -> Vec<Mount> {
-    vec![
-        mount("/proc", "proc", "proc", ""),
-        mount(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            "nosuid strictatime mode=755 size=65536k",
-        ),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            "nosuid noexec newinstance ptmxmode=0666 mode=0620 gid=5",
-        ),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            "nosuid noexec nodev mode=1777 size=65536k",
-        ),
-        mount("/dev/mqueue", "mqueue", "mqueue", "nosuid noexec nodev"),
-        mount("/sys", "sysfs", "sysfs", "nosuid noexec nodev ro"),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            "nosuid noexec nodev relatime ro",
-        ),
-    ]
-}
-
-fn linux(cgroup_namespace: bool) -> Linux {
-    let mut kinds = vec![
-        NamespaceType::Pid,
-        NamespaceType::Network,
-        NamespaceType::Ipc,
-        NamespaceType::Uts,
-        NamespaceType::Mount,
-    ];
-    if cgroup_namespace {
-        kinds.push(NamespaceType::Cgroup);
-    }
-    let deny_all = DeviceRule {
-        access: Some("rwm".to_owned()),
-        ..DeviceRule::default()
+/// As runc has it: a cgroup namespace on version 2, the host's on version 1.
+fn example(rootless: bool, unified: bool) -> String {
+    let namespace = if unified {
+        ",\n\t\t\t{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}"
+    } else {
+        ""
     };
-    Linux {
-        resources: Some(Resources {
-            devices: vec![deny_all],
-            ..Resources::default()
-        }),
-        namespaces: kinds
-            .into_iter()
-            .map(|kind| Namespace { kind, path: None })
-            .collect(),
-        masked_paths: paths(
-            "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list \
-             /proc/timer_stats /proc/sched_debug /sys/firmware /proc/scsi",
-        ),
-        readonly_paths: paths("/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger"),
-        ..Linux::default()
-    }
-}
-
-/// Takes out what only root can have, and maps root of the container to the caller.
-fn make_rootless(spec: &mut Spec) {
-    let linux = &mut spec.linux;
-    linux.resources = None;
-    linux
-        .namespaces
-        .retain(|namespace| namespace.kind != NamespaceType::Network);
-    linux.namespaces.push(Namespace {
-        kind: NamespaceType::User,
-        path: None,
-    });
-    linux.uid_mappings = vec![IdMapping {
-        container_id: 0,
-        host_id: geteuid().as_raw(),
-        size: 1,
-    }];
-    linux.gid_mappings = vec![IdMapping {
-        container_id: 0,
-        host_id: getegid().as_raw(),
-        size: 1,
-    }];
-    for mount in &mut spec.mounts {
-        mount
-            .options
-            .retain(|option| !option.starts_with("gid=") && !option.starts_with("uid="));
-        // A new sysfs needs a new network namespace; the host's can be had without.
-        if mount.destination == Path::new("/sys") {
-            mount.kind = Some("none".to_owned());
-            mount.source = Some("/sys".into());
-            mount.options = strings("rbind nosuid noexec nodev ro");
-        }
-    }
+    if rootless { ROOTLESS } else { ROOT }
+        .replace("VERSION", SPEC_VERSION)
+        .replace("CGROUP", namespace)
+        .replace("UID", &geteuid().to_string())
+        .replace("GID", &getegid().to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runtime_core::Bundle;
+    use runtime_core::spec::{NamespaceType, Spec};
 
-    fn json(spec: &Spec) -> serde_json::Value {
-        serde_json::to_value(spec).unwrap()
+    fn read(rootless: bool, unified: bool) -> Spec {
+        let spec: Spec = serde_json::from_str(&example(rootless, unified)).unwrap();
+        Bundle::new("/", spec.clone()).unwrap();
+        spec
+    }
+
+    fn kinds(spec: &Spec) -> Vec<NamespaceType> {
+        spec.linux
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.kind)
+            .collect()
     }
 
     #[test]
     fn what_tools_edit_is_there() {
-        let spec = json(&example(false));
-        assert_eq!(spec["process"]["args"], serde_json::json!(["sh"]));
-        assert_eq!(spec["process"]["terminal"], true);
-        assert_eq!(spec["process"]["user"], serde_json::json!({"uid": 0, "gid": 0}));
-        assert_eq!(
-            spec["root"],
-            serde_json::json!({"path": "rootfs", "readonly": true})
-        );
-        assert_eq!(spec["mounts"].as_array().unwrap().len(), 7);
-        assert_eq!(spec["linux"]["namespaces"].as_array().unwrap().len(), 5);
-        assert_eq!(
-            json(&example(true))["linux"]["namespaces"][5],
-            serde_json::json!({"type": "cgroup"})
-        );
+        let spec = read(false, false);
+        assert_eq!(spec.oci_version, "1.3.0");
+        let process = spec.process.as_ref().unwrap();
+        assert_eq!(process.args, ["sh"]);
+        assert!(process.terminal && spec.root.as_ref().unwrap().readonly);
+        assert_eq!(spec.mounts.len(), 7);
+        use NamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
+        assert_eq!(kinds(&spec), [Pid, Network, Ipc, Uts, Mount]);
+        assert_eq!(kinds(&read(false, true)), [Pid, Network, Ipc, Uts, Mount, Cgroup]);
     }
 
     #[test]
     fn rootless_needs_nothing_of_root() {
-        let mut spec = example(false);
-        make_rootless(&mut spec);
-        let spec = json(&spec);
-        assert!(spec["linux"].get("resources").is_none());
-        let kinds: Vec<&str> = spec["linux"]["namespaces"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|namespace| namespace["type"].as_str().unwrap())
-            .collect();
-        assert_eq!(kinds, ["pid", "ipc", "uts", "mount", "user"]);
-        assert_eq!(spec["linux"]["uidMappings"][0]["hostID"], geteuid().as_raw());
-        assert!(!spec.to_string().contains("gid=5"));
-        assert_eq!(spec["mounts"][5]["type"], "none");
+        let spec = read(true, false);
+        use NamespaceType::{Ipc, Mount, Pid, User, Uts};
+        assert_eq!(kinds(&spec), [Pid, Ipc, Uts, Mount, User]);
+        assert_eq!(spec.linux.resources, None);
+        assert_eq!(spec.linux.uid_mappings[0].host_id, geteuid().as_raw());
+        assert_eq!(spec.linux.gid_mappings[0].host_id, getegid().as_raw());
+        assert!(
+            !spec
+                .mounts
+                .iter()
+                .any(|mount| mount.options.contains(&"gid=5".to_owned()))
+        );
+    }
+
+    #[test]
+    fn every_placeholder_is_replaced() {
+        for (rootless, unified) in [(false, false), (false, true), (true, false), (true, true)] {
+            let text = example(rootless, unified);
+            for word in ["VERSION", "CGROUP", "UID", "GID"] {
+                assert!(!text.contains(word), "{word}");
+            }
+        }
     }
 }

@@ -1,14 +1,11 @@
 //! `update`: changes the limits of a container.
 
-use std::io::Read;
-use std::path::Path;
-
 use runtime_core::spec::{BlockIo, Cpu, Memory, Pids, Resources};
 use runtime_core::{Code, Error, Result};
 
 use crate::args::{Arity, Flag, FlagsEnd, Matches};
 use crate::command::{Call, Command, Failure, invalid};
-use crate::units;
+use crate::{input, units};
 
 /// The command.
 pub const COMMAND: Command = Command {
@@ -56,7 +53,7 @@ fn run(call: &Call) -> Result<u8> {
     let matches = call.matches;
     let container = call.container()?;
     let mut resources = match matches.path("resources") {
-        Some(path) => from_file(&path)?,
+        Some(path) => input::json(&path)?,
         None => from_flags(matches)?,
     };
     for (flag, reason) in [
@@ -78,19 +75,6 @@ fn run(call: &Call) -> Result<u8> {
     }
     container.update(&resources)?;
     Ok(0)
-}
-
-fn from_file(path: &Path) -> Result<Resources> {
-    let mut text = Vec::new();
-    let read = match path.as_os_str().as_encoded_bytes() {
-        b"-" => std::io::stdin().lock().read_to_end(&mut text),
-        _ => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
-    };
-    read.map_err(|error| {
-        Error::sys("read resources", error.raw_os_error().unwrap_or(libc::EIO)).operand(path)
-    })?;
-    serde_json::from_slice(&text)
-        .map_err(|error| invalid("parse resources").operand(path).reason(error.to_string()))
 }
 
 fn from_flags(matches: &Matches) -> Result<Resources> {
@@ -235,26 +219,5 @@ mod tests {
                 "{line:?}"
             );
         }
-    }
-
-    #[test]
-    fn files() {
-        let path = std::env::temp_dir().join(format!("oci-rt-resources-{}", std::process::id()));
-        std::fs::write(&path, "{\"memory\": {\"limit\": 5}, \"pids\": null}\n").unwrap();
-        let memory = Memory {
-            limit: Some(5),
-            ..Memory::default()
-        };
-        assert_eq!(
-            from_file(&path).unwrap(),
-            Resources {
-                memory: Some(memory),
-                ..Resources::default()
-            }
-        );
-        std::fs::write(&path, "{").unwrap();
-        assert!(from_file(&path).unwrap_err().to_string().contains("line 1"));
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(from_file(&path).unwrap_err().raw_os_error(), Some(libc::ENOENT));
     }
 }

@@ -52,29 +52,47 @@ pub(crate) fn read_config(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Reads `bytes`, the content of `path`, as JSON.
-pub(crate) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
-    let refuse = |line: usize, column: usize, reason: &str| {
-        Error::new(Code::InvalidConfig, "read configuration")
-            .operand(path)
-            .reason(format!("line {line}, column {column}: {reason}"))
-    };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+/// Reads `bytes`, the content of `path`, as JSON, as configurations are read: an error names line, column and field.
+///
+/// ```
+/// use runtime_core::{bundle, spec};
+/// let process: spec::Process = bundle::parse("process.json", br#"{"args": ["true"], "cwd": "/"}"#)?;
+/// assert_eq!(process.args, ["true"]);
+/// let error = bundle::parse::<spec::Process>("process.json", b"{\n \"args\": 5}").unwrap_err();
+/// assert!(error.to_string().contains("line 2"));
+/// # Ok::<(), runtime_core::Error>(())
+/// ```
+pub fn parse<T: DeserializeOwned>(path: impl AsRef<Path>, bytes: &[u8]) -> Result<T> {
+    let path = path.as_ref();
+    let text = text(path, bytes)?;
+    serde_json::from_str(text).map_err(|error| wrong(path, text, &error))
+}
+
+fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
         let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count() + 1;
-        refuse(line, column, "not UTF-8")
-    })?;
-    serde_json::from_str(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let position = format!(" at line {line} column {column}");
-        let message = error.to_string();
-        let message = message.strip_suffix(&position).unwrap_or(&message);
-        match field_at(text, line, column) {
-            Some(field) if error.is_data() => refuse(line, column, &format!("{field}: {message}")),
-            _ => refuse(line, column, message),
-        }
+        refusal(path, line, column, "not UTF-8")
     })
+}
+
+/// Apart from `parse`, which there is once for every type that is read.
+fn wrong(path: &Path, text: &str, error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    let position = format!(" at line {line} column {column}");
+    let message = error.to_string();
+    let message = message.strip_suffix(&position).unwrap_or(&message);
+    match field_at(text, line, column) {
+        Some(field) if error.is_data() => refusal(path, line, column, &format!("{field}: {message}")),
+        _ => refusal(path, line, column, message),
+    }
+}
+
+fn refusal(path: &Path, line: usize, column: usize, reason: &str) -> Error {
+    Error::new(Code::InvalidConfig, "read configuration")
+        .operand(path)
+        .reason(format!("line {line}, column {column}: {reason}"))
 }
 
 /// One level of nesting on the way to a place in JSON text.

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{At, Code, Error, Result};
-pub(crate) use load::{MAX_CONFIG, parse, read_config};
+pub use load::parse;
+pub(crate) use load::{MAX_CONFIG, read_config};
 use spec::{Process, Spec};
 pub(crate) use validate::sysctl_path;
 use validate::{validate, validate_process};

@@ -74,14 +74,15 @@ impl Saved {
         if bytes.is_empty() {
             return Err(refuse("the file is empty".to_owned()));
         }
-        if let Ok(Header { format }) = serde_json::from_slice(&bytes) {
+        let text = std::str::from_utf8(&bytes).map_err(|error| refuse(error.to_string()))?;
+        if let Ok(Header { format }) = serde_json::from_str(text) {
             if format > FORMAT {
                 return Err(refuse(format!(
                     "has format {format} of a newer program, {FORMAT} is known here"
                 )));
             }
         }
-        let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))?;
+        let saved: Saved = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
         if saved.id != dir.id() {
             return Err(refuse(format!("belongs to the container {:?}", saved.id)));
         }
