@@ -55,6 +55,7 @@ impl Context<'_> {
             Step::JoinCgroup { fd } => sys::write_all(fd, b"0"),
             Step::SetNs { fd, flags, again } => self.set_ns(fd, flags, again),
             Step::Unshare { flags } => sys::unshare(flags),
+            Step::OwnTime => process::own_time(),
             Step::BecomeRoot => process::become_root(),
             Step::Undumpable => sys::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0),
             Step::NewSession => sys::setsid(),

@@ -11,6 +11,15 @@ const CAPABILITIES: u64 = 64;
 /// A list of groups longer than the kernel's own limit is refused by it.
 const GROUPS_AT_ONCE: usize = 1024;
 
+pub(crate) fn own_time() -> Result<(), Fail> {
+    /// linux/sched.h; the libc crate lacks it.
+    const CLONE_NEWTIME: i32 = 0x80;
+    let namespace = sys::open(c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
+    let joined = sys::setns(namespace, CLONE_NEWTIME);
+    sys::close(namespace);
+    joined
+}
+
 pub(crate) fn become_root() -> Result<(), Fail> {
     // Without a mapping for groups the kernel refuses setgroups(2) there; the list is then what it was.
     match sys::setgroups(&[]) {

@@ -128,6 +128,8 @@ pub enum Step {
         /// `CLONE_NEW*`.
         flags: i32,
     },
+    /// Enters the time namespace that was unshared: by itself that is for children only.
+    OwnTime,
     /// Becomes user and group 0 of the user namespace.
     BecomeRoot,
     /// Makes the process unreachable for ptrace(2) by those it is about to join.

@@ -87,6 +87,9 @@ impl Place {
     }
 }
 
+/// PATH_MAX, less what the name of a file in the cgroup can take.
+const PATH_LIMIT: usize = libc::PATH_MAX as usize - 256;
+
 impl Cgroup {
     /// From `linux.cgroupsPath`: an absolute path is relative to the mount points, any other one to this process's own
     /// cgroup (on version 2 to the parent of that, because a cgroup with processes cannot have limited children).
@@ -110,6 +113,11 @@ impl Cgroup {
                 };
                 path::join(base, &wanted)
             };
+            if hierarchy.mount.as_os_str().len() + path.len() > PATH_LIMIT {
+                return Err(Error::new(Code::Cgroup, "resolve cgroup path")
+                    .operand(wanted.chars().take(64).collect::<String>())
+                    .reason(format!("the path is longer than {PATH_LIMIT} bytes")));
+            }
             if path::is_clean_absolute(&path) {
                 return Ok(Place::new(hierarchy, path));
             }

@@ -28,7 +28,7 @@ const FIFO: &str = "exec.fifo";
 /// Its presence makes the container known; the last file that is written and the first that goes.
 pub(super) const STATE: &str = "state.json";
 /// How long another process may work on a container before we give up.
-const LOCK_LIMIT: Duration = Duration::from_secs(8);
+pub(super) const LOCK_LIMIT: Duration = Duration::from_secs(8);
 /// Attempts against others who make or remove the same thing at the same time.
 const ATTEMPTS: usize = 16;
 /// Directories in each other that are removed along with a state directory. We make none; others may.

@@ -28,6 +28,8 @@ use state::Saved;
 
 /// How long killing and removing may take before the error says what is in the way.
 const REMOVE_LIMIT: Duration = Duration::from_secs(9);
+/// How long a forced removal waits for others who work on the container.
+const FORCED_LOCK_LIMIT: Duration = Duration::from_secs(4);
 /// How long `start` waits to see its program executed.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Names of files in a state directory.
@@ -105,6 +107,8 @@ impl Runtime {
             match self.container(&id).and_then(|container| container.state()) {
                 // Removed meanwhile.
                 Err(error) if error.code() == Code::NotFound => {}
+                // Not there yet.
+                Ok(state) if state.status == Status::Creating => {}
                 state => list.push((id, state)),
             }
         }
@@ -322,14 +326,21 @@ impl Container {
         }
     }
 
-    /// The state of a container without a `state.json`: it is being made, or was abandoned then.
+    /// The state of a container without a `state.json`: somebody is making it.
     fn creating(&self, dir: &StateDir) -> Result<State> {
+        if dir.try_lock()?.is_some() {
+            return Err(Error::new(Code::State, "read")
+                .operand(self.path.join(dir::STATE))
+                .reason("missing: the container's creation was cut off, or the file was removed")
+                .hint("`delete --force` removes what is left of the container"));
+        }
+        Ok(self.unfinished(dir, Status::Creating))
+    }
+
+    /// What can be said of a container that never was complete.
+    fn unfinished(&self, dir: &StateDir, status: Status) -> State {
         let spec = self.config_of(dir).unwrap_or_default();
-        let status = match dir.try_lock()? {
-            Some(_) => Status::Stopped,
-            None => Status::Creating,
-        };
-        Ok(State {
+        State {
             oci_version: spec.oci_version,
             id: self.id.clone(),
             pid: 0,
@@ -339,7 +350,7 @@ impl Container {
             created: String::new(),
             annotations: spec.annotations,
             owner: String::new(),
-        })
+        }
     }
 
     /// Status alone.
@@ -416,10 +427,16 @@ impl Container {
             Err(error) if force && error.code() == Code::NotFound => return Ok(()),
             dir => dir?,
         };
-        let _lock = match dir.lock() {
+        let limit = if force { FORCED_LOCK_LIMIT } else { dir::LOCK_LIMIT };
+        let _lock = match dir.lock_within(limit) {
             // Another one removed it while this one waited.
             Err(error) if force && error.code() == Code::NotFound => return Ok(()),
-            lock => lock?,
+            // Its creator hangs: nobody is going to finish it.
+            Err(error) if force && error.code() == Code::Timeout => {
+                tracing::warn!("{error}; going on without the lock");
+                None
+            }
+            lock => Some(lock?),
         };
         let known = match self.known(&dir) {
             Ok(known) => Some(known),
@@ -439,18 +456,31 @@ impl Container {
             }
             self.end(known)?;
         }
-        let line = match dir.read(CGROUP_FILE, CGROUP_LIMIT) {
-            Ok(line) => String::from_utf8_lossy(&line).into_owned(),
-            Err(_) => known
-                .as_ref()
-                .map(|known| known.saved.cgroup.clone())
-                .unwrap_or_default(),
-        };
-        if !line.is_empty() {
-            clear_cgroup(&self.cgroup(&line)?)?;
+        match self.cgroup_to_clear(&dir, known.as_ref()) {
+            Ok(Some(cgroup)) => clear_cgroup(&cgroup)?,
+            Ok(None) => {}
+            Err(error) if force => tracing::warn!("{error}"),
+            Err(error) => return Err(error),
         }
         self.poststop(&dir, known);
         dir.remove_all()
+    }
+
+    /// The cgroup by its own file, which is there first; by the saved state if that file is damaged.
+    fn cgroup_to_clear(&self, dir: &StateDir, known: Option<&Known>) -> Result<Option<Cgroup>> {
+        let saved = known
+            .map(|known| known.saved.cgroup.as_str())
+            .filter(|line| !line.is_empty());
+        let line = dir
+            .read(CGROUP_FILE, CGROUP_LIMIT)
+            .ok()
+            .filter(|line| !line.is_empty());
+        let by_file = line.map(|line| self.cgroup(&String::from_utf8_lossy(&line)));
+        match (by_file, saved) {
+            (Some(Ok(cgroup)), _) => Ok(Some(cgroup)),
+            (_, Some(saved)) => self.cgroup(saved).map(Some),
+            (by_file, None) => by_file.transpose(),
+        }
     }
 
     /// Makes sure that the container's process is gone.
@@ -490,13 +520,7 @@ impl Container {
         }
         let state = match known {
             Some(known) => known.saved.report(Status::Stopped),
-            None => match self.creating(dir) {
-                Ok(state) => State {
-                    status: Status::Stopped,
-                    ..state
-                },
-                Err(_) => return,
-            },
+            None => self.unfinished(dir, Status::Stopped),
         };
         for hook in &spec.hooks.poststop {
             let hook = std::slice::from_ref(hook);

@@ -108,7 +108,7 @@ impl Planner<'_> {
             .find(|namespace| namespace.kind == kind)
     }
 
-    fn is_new(&self, kind: NamespaceType) -> bool {
+    pub(super) fn is_new(&self, kind: NamespaceType) -> bool {
         self.namespace(kind)
             .is_some_and(|namespace| namespace.path.is_none())
     }
@@ -185,6 +185,7 @@ impl Planner<'_> {
             plan.clone_flags = (flags(&[User]) | if self.is_new(Pid) { flags(&[Pid]) } else { 0 }) as u64;
             plan.mappings = Some(self.mappings()?);
             self.actions.push(Action::Sync(Point::Mapped));
+            self.enter_time();
             // The root is opened by who may walk to it: the caller's user, before becoming the container's root.
             if self.is_new(Mount) {
                 self.actions.push(Action::Unshare {
@@ -198,6 +199,7 @@ impl Planner<'_> {
         }
         if self.is_new(Time) {
             self.actions.push(Action::Sync(Point::Mapped));
+            self.enter_time();
         }
         if joins_user {
             // The pid namespace has to belong to the user namespace, so it is made from inside.
@@ -228,6 +230,13 @@ impl Planner<'_> {
         self.actions.push(Action::JoinCgroup);
         if self.is_new(NamespaceType::Cgroup) {
             self.unshare(clone_flag(NamespaceType::Cgroup));
+        }
+    }
+
+    /// Once the offsets are written.
+    fn enter_time(&mut self) {
+        if self.is_new(NamespaceType::Time) {
+            self.actions.push(Action::OwnTime);
         }
     }
 

@@ -83,6 +83,7 @@ impl Action {
             Action::Join { path, .. } => ("join namespace", path.display().to_string()),
             Action::JoinContainer { flags } => ("join namespaces of the container", namespaces(*flags)),
             Action::Unshare { flags } => ("unshare namespaces", namespaces(*flags)),
+            Action::OwnTime => ("enter time namespace", none()),
             Action::BecomeRoot => ("become root of the user namespace", none()),
             Action::Undumpable => ("hide from ptrace", none()),
             Action::NewSession => ("make a session", none()),

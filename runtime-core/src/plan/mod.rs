@@ -116,6 +116,7 @@ pub(crate) enum Action {
     Unshare {
         flags: i32,
     },
+    OwnTime,
     BecomeRoot,
     Undumpable,
     NewSession,

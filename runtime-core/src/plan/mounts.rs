@@ -9,7 +9,7 @@ use super::mount_options::{MountOptions, NODEV, NOEXEC, NOSUID, RDONLY};
 use super::{Action, By, Mount, Source};
 use crate::cgroup::Mode;
 use crate::error::{Code, Error, Result};
-use crate::spec;
+use crate::spec::{self, NamespaceType};
 
 /// Files of a procfs that something may be mounted on: what lxcfs and its like replace.
 const INSIDE_PROC: &[&str] = &[
@@ -172,19 +172,7 @@ impl Planner<'_> {
     fn cgroup_mount(&mut self, at: String, options: MountOptions) {
         let attributes = fs_attributes(&options);
         if self.host.cgroups.mode() == Mode::V2 {
-            let source = Source::Fs {
-                kind: "cgroup2".into(),
-                parameters: vec!["source=cgroup".into()],
-            };
-            let flags = PlaceFlags::default();
-            self.push_mount(Mount {
-                at,
-                source,
-                by: By::Init,
-                attributes,
-                target: Target::Directory,
-                flags,
-            });
+            self.cgroup2_mount(at, attributes, &options);
             return;
         }
         let top = Attributes {
@@ -248,6 +236,46 @@ impl Planner<'_> {
                 });
             }
         }
+    }
+
+    fn cgroup2_mount(&mut self, at: String, attributes: Vec<Attributes>, options: &MountOptions) {
+        let (target, flags) = (Target::Directory, PlaceFlags::default());
+        if self.is_new(NamespaceType::Cgroup) {
+            let source = Source::Fs {
+                kind: "cgroup2".into(),
+                parameters: vec!["source=cgroup".into()],
+            };
+            self.push_mount(Mount {
+                at,
+                source,
+                by: By::Init,
+                attributes,
+                target,
+                flags,
+            });
+            return;
+        }
+        // In the host's cgroup namespace a new mount would change the options of the host's own one.
+        let Some(hierarchy) = self.host.cgroups.hierarchies().first() else {
+            return;
+        };
+        let source = Source::Bind {
+            path: hierarchy.mount.clone(),
+            recursive: false,
+        };
+        let mut attributes = vec![Attributes {
+            propagation: MS_SLAVE,
+            ..Attributes::default()
+        }];
+        push_attributes(&mut attributes, options);
+        self.push_mount(Mount {
+            at,
+            source,
+            by: self.binds_by(),
+            attributes,
+            target,
+            flags,
+        });
     }
 
     fn push_mount(&mut self, mount: Mount) {

@@ -190,6 +190,7 @@ impl Builder {
                 }
             }
             Action::Unshare { flags } => Step::Unshare { flags: *flags },
+            Action::OwnTime => Step::OwnTime,
             Action::BecomeRoot => Step::BecomeRoot,
             Action::Undumpable => Step::Undumpable,
             Action::NewSession => Step::NewSession,
