@@ -25,6 +25,12 @@ fn own_terminal() -> Option<OwnedFd> {
         .ok()
 }
 
+/// Size of our terminal, if we have one that knows its own.
+pub fn size() -> Option<libc::winsize> {
+    let size = sys::window_size(own_terminal()?.as_fd()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some(size)
+}
+
 /// Our terminal, passing every key on instead of acting on it, until this is dropped.
 #[derive(Debug)]
 pub struct RawMode {
@@ -169,10 +175,8 @@ impl Relay {
 
     /// Gives the console the size of our terminal, if we have one.
     pub fn resize(&self) {
-        // A console without a size is a small flaw, and nothing that the user could do about.
-        if let Some(size) = own_terminal().and_then(|terminal| sys::window_size(terminal.as_fd()).ok())
-            && size.ws_row > 0
-        {
+        if let Some(size) = size() {
+            // A console without a size is a small flaw, and nothing that the user could do about.
             let _ = sys::set_window_size(self.console.as_fd(), &size);
         }
     }

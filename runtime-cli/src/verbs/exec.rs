@@ -1,13 +1,14 @@
 //! `exec`: runs another process in a container.
 
+use runtime_core::spec::ConsoleSize;
 use runtime_core::{Code, Error, ExecOptions, Result, Running};
 
 use super::create::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, Reports};
 use super::process;
 use crate::args::{Arity, Flag, FlagsEnd};
 use crate::command::{Call, Command, Failure};
-use crate::descriptors;
 use crate::foreground::Foreground;
+use crate::{descriptors, terminal};
 
 /// The command.
 pub const COMMAND: Command = Command {
@@ -52,8 +53,18 @@ pub const COMMAND: Command = Command {
 fn run(call: &Call) -> Result<u8> {
     let matches = call.matches;
     let container = call.container()?;
-    let process = process::described(matches, || Ok(container.config()?.process.unwrap_or_default()))?;
+    let mut process = process::described(matches, || Ok(container.config()?.process.unwrap_or_default()))?;
     let detached = matches.switch("detach");
+    if process.terminal
+        && !detached
+        && let Some(size) = terminal::size()
+    {
+        // The process runs as soon as it is there, and may ask at once.
+        process.console_size = Some(ConsoleSize {
+            height: size.ws_row,
+            width: size.ws_col,
+        });
+    }
     let reports = Reports::new(matches, process.terminal, detached, "setns")?;
     let options = ExecOptions {
         preserve_fds: descriptors::for_exec(matches)?.count,
