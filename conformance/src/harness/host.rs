@@ -74,8 +74,9 @@ impl Host {
     /// The hierarchy of a controller; `""` is the one of version 2.
     pub fn hierarchy(&self, controller: &str) -> Option<&Hierarchy> {
         let v1 = |h: &&Hierarchy| !h.v2 && h.controllers.iter().any(|c| c == controller);
-        let v2 =
-            |h: &&Hierarchy| h.v2 && (controller.is_empty() || h.offered.iter().any(|c| c == controller));
+        // Version 2 calls it otherwise.
+        let name = if controller == "blkio" { "io" } else { controller };
+        let v2 = |h: &&Hierarchy| h.v2 && (name.is_empty() || h.offered.iter().any(|c| c == name));
         self.hierarchies
             .iter()
             .find(v1)

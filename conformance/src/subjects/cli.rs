@@ -194,6 +194,19 @@ pub const TESTS: &[Test] = &[
         Ok(())
     })
     .peers(&[("crun", "1.8 does not know it")]),
+    Test::new("cli/program-is-static-and-small", |ctx| {
+        let program = fs::read(&ctx.runtime)?;
+        check!(program.len() < 2 << 20, "{} bytes", program.len());
+        check!(
+            program_headers(&program).is_some_and(|kinds| !kinds.contains(&3)),
+            "it needs an interpreter"
+        );
+        Ok(())
+    })
+    .peers(&[
+        ("runc", "is larger, and needs libraries"),
+        ("crun", "needs libraries"),
+    ]),
     // Global options.
     Test::new("cli/repeated-globals-the-last-wins", |ctx| {
         let other = ctx.dir.join("other");
@@ -549,6 +562,23 @@ pub const TESTS: &[Test] = &[
         ("crun", "a feature of oci-rt's own"),
     ]),
 ];
+
+/// The types of the program headers of an ELF file of 64 bits; 3 is that of an interpreter.
+fn program_headers(file: &[u8]) -> Option<Vec<u32>> {
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let bytes = file.get(at..at + length)?;
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+        )
+    };
+    let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    (0..count)
+        .map(|index| Some(number(start + index * size, 4)? as u32))
+        .collect()
+}
 
 /// The log after a number of failing calls with these global options.
 fn failed_log(ctx: &Ctx, options: &[&str], times: usize) -> Outcome<String> {

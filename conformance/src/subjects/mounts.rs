@@ -338,6 +338,14 @@ pub const TESTS: &[Test] = &[
         nix::mount::umount(&bundle.rootfs())?;
         result.map(drop)
     }),
+    Test::new("mounts/root-without-pivot", |ctx| {
+        // As callers ask for whose own root is the initramfs.
+        let mut bundle = ctx.bundle()?;
+        bundle.script("test -x /bin/probe && test ! -e /usr && echo inside");
+        let output = ctx.container(&bundle)?.rt_run(&["--no-pivot"]).ok()?;
+        check_eq!(output.stdout, "inside\n", "output");
+        Ok(())
+    }),
     Test::new("mounts/root-of-the-host", |ctx| {
         let mut bundle = ctx.bundle()?;
         bundle
