@@ -130,8 +130,7 @@ impl Running {
     #[cfg(feature = "tokio")]
     pub async fn wait_async(&self) -> Result<ExitStatus> {
         let pidfd = self.pidfd().try_clone_to_owned().at("duplicate pidfd")?;
-        let pidfd = tokio::io::unix::AsyncFd::register_with_interest(pidfd, tokio::io::Interest::READABLE)
-            .at("register pidfd with tokio")?;
+        let pidfd = pidfd::registered(pidfd).at("register pidfd with tokio")?;
         // Readable once the process has ended, for good.
         let _ready = pidfd.readable().await.at("wait for process")?;
         self.wait()

@@ -35,3 +35,11 @@ pub(crate) fn ended(process: BorrowedFd<'_>, limit: Option<std::time::Duration>)
         Ok(1)
     )
 }
+
+/// Registers a pidfd with the executor of the moment: it becomes readable once the process has ended.
+#[cfg(feature = "tokio")]
+pub(crate) fn registered(process: OwnedFd) -> std::io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: the registration owns the descriptor, which stays open and the same for as long.
+    unsafe { tokio::io::unix::AsyncFd::register_with_interest(process, tokio::io::Interest::READABLE) }
+        .map_err(std::io::Error::from)
+}
