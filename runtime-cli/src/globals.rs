@@ -1,5 +1,8 @@
 //! The flags before the command's name, and the defaults that depend on who calls.
 
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -39,6 +42,8 @@ pub const FLAGS: &[Flag] = &[
 pub struct Globals {
     /// Directory of the containers' state, absolute.
     root: PathBuf,
+    /// Whether that is a directory of the user's, which others may clean up.
+    own: bool,
     driver: CgroupDriver,
     /// File that records are appended to.
     pub log: Option<PathBuf>,
@@ -75,12 +80,13 @@ impl Globals {
         } else {
             CgroupDriver::Cgroupfs
         };
-        let root = match matches.path("root") {
-            Some(root) => absolute(&root)?,
+        let (root, own) = match matches.path("root") {
+            Some(root) => (absolute(&root)?, false),
             None => default_root(),
         };
         Ok(Globals {
             root,
+            own,
             driver,
             log: matches.path("log"),
             format,
@@ -92,6 +98,22 @@ impl Globals {
     pub fn runtime(&self) -> Result<Runtime> {
         Ok(Runtime::new(&self.root)?.with_cgroup_driver(self.driver))
     }
+
+    /// Makes the state root safe from those who clean up the user's directory: the sticky bit tells them to keep
+    /// off. To be called before a container is made.
+    pub fn protect_root(&self) -> Result<()> {
+        if !self.own {
+            return Ok(());
+        }
+        let made = match DirBuilder::new().mode(0o700).create(&self.root) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        };
+        made.and_then(|()| fs::set_permissions(&self.root, Permissions::from_mode(0o1700)))
+            .map_err(|error| {
+                Error::sys("make state root", error.raw_os_error().unwrap_or(libc::EIO)).operand(&self.root)
+            })
+    }
 }
 
 /// A path as seen from the root directory.
@@ -102,11 +124,11 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
     })
 }
 
-fn default_root() -> PathBuf {
+fn default_root() -> (PathBuf, bool) {
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
     match own {
-        Some(dir) if uses_own_directory() => PathBuf::from(dir).join("oci-rt"),
-        _ => PathBuf::from("/run/oci-rt"),
+        Some(dir) if uses_own_directory() => (PathBuf::from(dir).join("oci-rt"), true),
+        _ => (PathBuf::from("/run/oci-rt"), false),
     }
 }
 

@@ -13,7 +13,8 @@ use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 use std::ptr::read_volatile;
 
-/// The commands that always start processes (`start` only does for hooks). A word that only looks like one costs a needless second start.
+/// The commands that always start processes (`start` only does for hooks). A word that only looks like one costs a
+/// needless second start.
 const LAUNCHING: [&CStr; 3] = [c"create", c"run", c"exec"];
 
 const STATFS_WORDS: usize = 15;

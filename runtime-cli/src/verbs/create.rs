@@ -111,6 +111,7 @@ impl Creation {
             ..CreateOptions::default()
         };
         let reports = Reports::new(matches, terminal, detached, "standard")?;
+        call.globals.protect_root()?;
         Ok(Creation {
             runtime: call.globals.runtime()?,
             id,

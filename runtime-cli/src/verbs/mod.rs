@@ -70,6 +70,16 @@ mod tests {
     }
 
     #[test]
+    fn the_entry_point_knows_what_launches() {
+        // It goes by these names, before anything is parsed.
+        let launching = COMMANDS
+            .iter()
+            .filter(|command| command.launches)
+            .map(|command| command.name);
+        assert_eq!(launching.collect::<Vec<_>>(), ["run", "create", "exec"]);
+    }
+
+    #[test]
     fn flag_names_are_unambiguous() {
         for command in COMMANDS {
             let mut names: Vec<&str> = command
