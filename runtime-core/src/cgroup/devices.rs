@@ -266,7 +266,13 @@ fn apply_v1(place: &Place, rules: &[Rule], lenient: bool) -> Result<()> {
                 .reason(format!("value {line:?}"))
                 .errno(errno as i32);
             Err(match errno {
-                Errno::EPERM => error.hint("the cgroup above does not allow this device"),
+                // To deny everything is allowed wherever the call is.
+                Errno::EPERM if line == "a" && !table.allow => error
+                    .with_code(Code::Privilege)
+                    .hint("device rules need CAP_SYS_ADMIN"),
+                Errno::EPERM => {
+                    error.hint("device rules need CAP_SYS_ADMIN, and the cgroup above has to allow this")
+                }
                 _ => error,
             })
         }

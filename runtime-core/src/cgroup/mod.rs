@@ -32,6 +32,9 @@ pub use stats::*;
 
 use crate::error::{Code, Error, Result};
 
+/// The longest path of a cgroup's directory: `PATH_MAX` without room for the names of its files.
+const LONGEST: usize = 4096 - 128;
+
 /// One container's cgroup: where it is in every hierarchy.
 ///
 /// ```no_run
@@ -87,9 +90,6 @@ impl Place {
     }
 }
 
-/// PATH_MAX, less what the name of a file in the cgroup can take.
-const PATH_LIMIT: usize = libc::PATH_MAX as usize - 256;
-
 impl Cgroup {
     /// From `linux.cgroupsPath`: an absolute path is relative to the mount points, any other one to this process's own
     /// cgroup (on version 2 to the parent of that, because a cgroup with processes cannot have limited children).
@@ -113,10 +113,10 @@ impl Cgroup {
                 };
                 path::join(base, &wanted)
             };
-            if hierarchy.mount.as_os_str().len() + path.len() > PATH_LIMIT {
-                return Err(Error::new(Code::Cgroup, "resolve cgroup path")
+            if hierarchy.mount.as_os_str().len() + path.len() > LONGEST {
+                return Err(Error::new(Code::InvalidConfig, "resolve cgroup path")
                     .operand(wanted.chars().take(64).collect::<String>())
-                    .reason(format!("the path is longer than {PATH_LIMIT} bytes")));
+                    .reason(format!("it is longer than {LONGEST} bytes with its mount point")));
             }
             if path::is_clean_absolute(&path) {
                 return Ok(Place::new(hierarchy, path));
@@ -311,6 +311,11 @@ mod tests {
             let error = Cgroup::resolve(&hybrid(), Some(path), "one").unwrap_err();
             assert_eq!(error.code(), Code::InvalidConfig, "{path:?}");
         }
+        for path in ["/d".repeat(2000), "d/".repeat(2000)] {
+            let error = Cgroup::resolve(&hybrid(), Some(&path), "one").unwrap_err();
+            assert_eq!(error.code(), Code::InvalidConfig);
+        }
+        assert!(Cgroup::resolve(&hybrid(), Some(&"/d".repeat(1900)), "one").is_ok());
         for id in ["..", "../x", ".", "", "a\nb"] {
             assert!(Cgroup::resolve(&hybrid(), None, id).is_err(), "{id:?}");
         }

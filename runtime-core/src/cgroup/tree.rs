@@ -18,7 +18,8 @@ use crate::sys::dirents::{Kind, entries};
 /// Removes the directory of an empty cgroup; one that does not exist is fine.
 pub(super) fn rmdir(dir: &Path) -> Result<(), Errno> {
     match unlinkat(nix::fcntl::AT_FDCWD, dir, UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        // A path that is too long is that of nothing.
+        Ok(()) | Err(Errno::ENOENT | Errno::ENAMETOOLONG) => Ok(()),
         // A read-only or forbidden mount refuses before it looks whether there is anything to remove.
         Err(Errno::EROFS | Errno::EACCES | Errno::EPERM) if !dir.exists() => Ok(()),
         Err(errno) => Err(errno),
@@ -72,7 +73,7 @@ fn walk(
 ) -> Result<(), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut at = match open(top, flags, Mode::empty()) {
-        Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::ENOENT | Errno::ENAMETOOLONG) => return Ok(()),
         opened => opened?,
     };
     enter(at.as_fd())?;
