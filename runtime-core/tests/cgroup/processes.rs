@@ -1,7 +1,6 @@
 //! Joining, freezing, signals and killing.
 
 use std::fs;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
