@@ -1,4 +1,5 @@
 //! oci-rt: an OCI container runtime with the command line of runc, on top of the library `runtime-core`.
+#![cfg_attr(not(test), no_main)]
 
 mod args;
 mod cli;
@@ -18,8 +19,11 @@ mod terminal;
 mod units;
 mod verbs;
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ExitCode::from(cli::run(std::env::args_os().collect()))
+/// The C library's `main`. Without the one of the standard library nothing is set up that a program of one thread
+/// which lives for a millisecond has no use for: a stack guard, an alternate signal stack, an ignored SIGPIPE.
+// SAFETY: no other symbol of this program or of the libraries has this name.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: std::ffi::c_int, _arguments: *const *const std::ffi::c_char) -> std::ffi::c_int {
+    cli::run(std::env::args_os().collect()).into()
 }

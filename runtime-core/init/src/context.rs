@@ -15,6 +15,8 @@ pub(crate) struct Context<'a> {
     page: *mut Page,
     /// The directory that paths in the container start from.
     pub(crate) root: i32,
+    /// Inode and mount of that directory, once they were asked for.
+    pub(crate) root_identity: Option<(u64, u64)>,
     /// The mount that the next steps work on.
     pub(crate) mount: i32,
     /// A private procfs.
@@ -45,6 +47,7 @@ impl<'a> Context<'a> {
             socket,
             page,
             root: NONE,
+            root_identity: None,
             mount: NONE,
             proc: NONE,
             null: NONE,

@@ -18,6 +18,7 @@ impl Context<'_> {
 
     pub(crate) fn attach_root(&mut self) -> Result<(), Fail> {
         sys::move_mount(self.mount, self.root)?;
+        self.root_identity = None;
         sys::close(core::mem::replace(
             &mut self.root,
             core::mem::replace(&mut self.mount, NONE),
@@ -67,7 +68,7 @@ impl Context<'_> {
     }
 
     /// Moves the current mount onto `place`, if that is a fit place for it.
-    fn put(&self, place: i32, target: Target, flags: PlaceFlags) -> Result<(), Fail> {
+    fn put(&mut self, place: i32, target: Target, flags: PlaceFlags) -> Result<(), Fail> {
         let stat = sys::statx(place)?;
         if is_directory(stat) != (target == Target::Directory) {
             let errno = if target == Target::Directory {
@@ -77,8 +78,12 @@ impl Context<'_> {
             };
             return Err(Fail::new(Call::MoveMount, errno));
         }
-        let root = sys::statx(self.root)?;
-        if (stat.stx_ino, stat.stx_mnt_id) == (root.stx_ino, root.stx_mnt_id) {
+        let root = match self.root_identity {
+            Some(identity) => identity,
+            None => identity(sys::statx(self.root)?),
+        };
+        self.root_identity = Some(root);
+        if identity(stat) == root {
             // A mount over the root itself would hide what was prepared and vanish with the pivot.
             return Err(Fail::new(Call::MoveMount, libc::EBUSY));
         }
@@ -190,6 +195,10 @@ impl Context<'_> {
         sys::close(core::mem::replace(&mut self.root, root));
         sys::fchdir(root)
     }
+}
+
+fn identity(stat: libc::statx) -> (u64, u64) {
+    (stat.stx_ino, stat.stx_mnt_id)
 }
 
 fn is_directory(stat: libc::statx) -> bool {

@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::launch::{self, Child, Process};
 use crate::plan::{self, Options, Plan};
 use crate::prepare::{Inputs, Prepared};
-use crate::spec::{NamespaceType, Spec};
+use crate::spec::{Hooks, NamespaceType, Spec};
 use crate::sys::process::SharedPage;
 use crate::{hooks, seccomp};
 
@@ -190,6 +190,13 @@ impl Creation<'_> {
             owner_uid: nix::unistd::getuid().as_raw(),
             cgroup: self.cgroup.to_line(),
             own_pid_namespace: has_own(spec, NamespaceType::Pid),
+            later_hooks: has_later_hooks(&spec.hooks),
+            program: spec
+                .process
+                .as_ref()
+                .and_then(|process| process.args.first())
+                .cloned()
+                .unwrap_or_default(),
         }
     }
 
@@ -265,6 +272,13 @@ impl Drop for Creation<'_> {
     }
 }
 
+/// Whether hooks are left for `start` and `delete`.
+fn has_later_hooks(hooks: &Hooks) -> bool {
+    [&hooks.start_container, &hooks.poststart, &hooks.poststop]
+        .iter()
+        .any(|hooks| !hooks.is_empty())
+}
+
 /// Whether `spec` gives the container a new namespace of this kind.
 fn has_own(spec: &Spec, kind: NamespaceType) -> bool {
     spec.linux
@@ -321,14 +335,25 @@ impl Container {
             status => return Err(self.wrong_state("start container", status)),
         }
         let gate = dir.open_fifo_writer()?;
-        let spec = self.config_of(&dir)?;
-        let state = known.saved.report(Status::Created);
-        self.start_container_hooks(&spec, &state)
-            .inspect_err(|_| self.give_up())?;
+        // Most containers have no hooks here: then there is no need to read the configuration again.
+        let spec = if known.saved.later_hooks {
+            Some(self.config_of(&dir)?)
+        } else {
+            None
+        };
+        let program = known.saved.program.clone();
+        let hooked = spec.map(|spec| (spec, known.saved.report(Status::Created)));
+        if let Some((spec, state)) = &hooked {
+            self.start_container_hooks(spec, state)
+                .inspect_err(|_| self.give_up())?;
+        }
         nix::unistd::write(&gate, &[0]).at("open the gate")?;
-        self.await_exec(&dir, &gate, &spec)?;
+        self.await_exec(&dir, &gate, &program)?;
         dir.remove_fifo()?;
         drop(lock);
+        let Some((spec, state)) = hooked else {
+            return Ok(());
+        };
         let state = State {
             status: Status::Running,
             ..state
@@ -343,7 +368,7 @@ impl Container {
     }
 
     /// Init's end of the gate closes with the exec, or with the end of a process that failed to.
-    fn await_exec(&self, dir: &StateDir, gate: &OwnedFd, spec: &Spec) -> Result<()> {
+    fn await_exec(&self, dir: &StateDir, gate: &OwnedFd, program: &str) -> Result<()> {
         use nix::poll::{PollFd, PollFlags, poll};
         let end = Instant::now() + START_LIMIT;
         loop {
@@ -368,8 +393,7 @@ impl Container {
         let path = || dir.path().join(PAGE_FILE);
         let file = openat(dir.fd(), PAGE_FILE, flags, Mode::empty()).at_path("open", path())?;
         let page = SharedPage::map(Some(file.as_fd())).at_path("map", path())?;
-        let program = spec.process.as_ref().and_then(|process| process.args.first());
-        match launch::after_commit(page.get(), program.map_or("", String::as_str)) {
+        match launch::after_commit(page.get(), program) {
             Some(error) => Err(error),
             None => Ok(()),
         }

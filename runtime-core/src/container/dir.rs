@@ -288,9 +288,14 @@ impl StateDir {
         let file = openat(&self.fd, name, flags, Mode::empty())
             .at("read")
             .map_err(refuse)?;
-        let mut bytes = Vec::new();
-        File::from(file)
-            .take(limit as u64 + 1)
+        let file = File::from(file);
+        // With one byte to spare the end shows without another allocation.
+        let size = file
+            .metadata()
+            .map_or(0, |metadata| metadata.len() as usize)
+            .min(limit);
+        let mut bytes = Vec::with_capacity(size + 1);
+        file.take(limit as u64 + 1)
             .read_to_end(&mut bytes)
             .at("read")
             .map_err(refuse)?;

@@ -514,6 +514,9 @@ impl Container {
 
     /// Runs the poststop hooks. The container is gone by then, so their failures are only worth a warning.
     fn poststop(&self, dir: &StateDir, known: Option<Known>) {
+        if known.as_ref().is_some_and(|known| !known.saved.later_hooks) {
+            return;
+        }
         let Ok(spec) = self.config_of(dir) else { return };
         if spec.hooks.poststop.is_empty() {
             return;

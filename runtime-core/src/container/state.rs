@@ -56,6 +56,16 @@ pub(crate) struct Saved {
     /// Whether the container has a pid namespace of its own, so that its processes end with init.
     #[serde(default)]
     pub own_pid_namespace: bool,
+    /// Whether there are hooks for later than the creation, so that the configuration has to be read again.
+    #[serde(default = "yes")]
+    pub later_hooks: bool,
+    /// What is executed, for the words of an error.
+    #[serde(default)]
+    pub program: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Saved {

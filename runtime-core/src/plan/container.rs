@@ -95,6 +95,7 @@ pub(crate) fn plan(
         personality: spec.linux.personality.as_ref(),
     };
     process_actions(&mut planner.actions, process, launch)?;
+    super::furnish::furnish(&mut planner.actions);
     plan.actions = planner.actions;
     Ok(plan)
 }

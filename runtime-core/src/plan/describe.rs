@@ -78,6 +78,7 @@ impl Action {
         let none = String::new;
         match self {
             Action::CloseFds { .. } => ("close descriptors", none()),
+            Action::Nothing => ("nothing", none()),
             Action::JoinCgroup => ("join cgroup", none()),
             Action::Sync(point) => ("wait for the runtime at", format!("{point:?}").to_lowercase()),
             Action::Join { path, .. } => ("join namespace", path.display().to_string()),

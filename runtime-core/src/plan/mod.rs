@@ -7,6 +7,7 @@
 mod container;
 mod describe;
 mod exec;
+mod furnish;
 mod mount_options;
 mod mounts;
 mod process;
@@ -83,6 +84,35 @@ pub(crate) struct Mount {
     pub(crate) attributes: Vec<Attributes>,
     pub(crate) target: Target,
     pub(crate) flags: PlaceFlags,
+    /// What the runtime puts into a new file system.
+    pub(crate) contents: Vec<Entry>,
+}
+
+/// Something right below the root of a new file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Directory {
+        name: String,
+    },
+    Node {
+        name: String,
+        mode: u32,
+        device: u64,
+        uid: u32,
+        gid: u32,
+    },
+    Symlink {
+        name: String,
+        to: String,
+    },
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Entry::Directory { name } | Entry::Node { name, .. } | Entry::Symlink { name, .. } => name,
+        }
+    }
 }
 
 /// A capability set for each of the kernel's five.
@@ -102,6 +132,8 @@ pub(crate) enum Action {
     CloseFds {
         last: bool,
     },
+    /// Was taken over by another action.
+    Nothing,
     JoinCgroup,
     Sync(Point),
     Join {

@@ -103,7 +103,7 @@ impl Planner<'_> {
         if !self.shares_mounts() {
             attributes.push(Attributes {
                 propagation: MS_SLAVE,
-                recursive: true,
+                recursive,
                 ..Attributes::default()
             });
         }
@@ -120,6 +120,7 @@ impl Planner<'_> {
             attributes,
             target: Target::LikeSource,
             flags,
+            contents: Vec::new(),
         });
         Ok(())
     }
@@ -165,6 +166,7 @@ impl Planner<'_> {
             attributes,
             target: Target::Directory,
             flags,
+            contents: Vec::new(),
         });
     }
 
@@ -193,6 +195,7 @@ impl Planner<'_> {
             attributes: vec![top],
             target: Target::Directory,
             flags,
+            contents: Vec::new(),
         });
         if attributes[0].set & RDONLY != 0 {
             self.seals.push(at.clone());
@@ -224,6 +227,7 @@ impl Planner<'_> {
                 attributes,
                 target,
                 flags,
+                contents: Vec::new(),
             });
             for controller in hierarchy
                 .controllers
@@ -252,6 +256,7 @@ impl Planner<'_> {
                 attributes,
                 target,
                 flags,
+                contents: Vec::new(),
             });
             return;
         }
@@ -275,6 +280,7 @@ impl Planner<'_> {
             attributes,
             target,
             flags,
+            contents: Vec::new(),
         });
     }
 
@@ -364,6 +370,7 @@ impl Planner<'_> {
             attributes,
             target,
             flags,
+            contents: Vec::new(),
         });
     }
 
@@ -406,8 +413,18 @@ impl Planner<'_> {
 /// Attributes of a bind mount, in the order in which mount(8) applies them.
 fn push_attributes(attributes: &mut Vec<Attributes>, options: &MountOptions) {
     for change in [options.recursive, options.top] {
-        if change.set | change.clear != 0 {
-            attributes.push(change);
+        if change.set | change.clear == 0 {
+            continue;
+        }
+        match attributes.last_mut() {
+            // One call can do both.
+            Some(last) if last.recursive == change.recursive && last.set | last.clear == 0 => {
+                *last = Attributes {
+                    propagation: last.propagation,
+                    ..change
+                };
+            }
+            _ => attributes.push(change),
         }
     }
     for &(propagation, recursive) in &options.propagation {

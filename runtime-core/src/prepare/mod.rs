@@ -165,6 +165,7 @@ impl Builder {
     fn add(&mut self, action: &Action, inputs: &mut Inputs<'_>, tasks: &[i32]) -> Result<()> {
         let step = match action {
             Action::CloseFds { .. } => Step::CloseFds { keep: LATER },
+            Action::Nothing => return Ok(()),
             Action::JoinCgroup => {
                 self.steps.extend(tasks.iter().map(|&fd| Step::JoinCgroup { fd }));
                 return Ok(());
@@ -448,6 +449,7 @@ impl Builder {
             }
             (Source::Fs { kind, parameters }, By::Runtime) => {
                 let fd = mounts::new_fs(kind, parameters, &mount.attributes, &mount.at)?;
+                mounts::fill(&fd, &mount.contents, &mount.at)?;
                 self.take(fd)?;
             }
             (Source::Fs { kind, parameters }, By::Init) => {

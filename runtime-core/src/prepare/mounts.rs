@@ -8,8 +8,12 @@ use std::path::Path;
 
 use runtime_init::{Attributes, Fail, sys};
 
-use crate::error::{Code, Error, Result};
-use crate::plan::EMPTY_ATTRIBUTES;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::{Gid, Uid, fchownat};
+
+use crate::error::{At, Code, Error, Result};
+use crate::plan::{EMPTY_ATTRIBUTES, Entry};
 use crate::sys::fd::owned;
 
 /// An error of a mount call, which names the call.
@@ -88,6 +92,60 @@ fn explain(error: Error, context: std::io::Result<OwnedFd>) -> Error {
         _ => error,
     }
 }
+
+/// Puts `contents` right below the root of a file system that was just made.
+pub(super) fn fill(mount: &OwnedFd, contents: &[Entry], at: &str) -> Result<()> {
+    for entry in contents {
+        let name = entry.name();
+        make(mount, entry).map_err(|error| error.operand(format!("{at}/{name}")))?;
+    }
+    Ok(())
+}
+
+fn make(mount: &OwnedFd, entry: &Entry) -> Result<()> {
+    let name = c_string(entry.name().as_bytes())?;
+    let fd = mount.as_raw_fd();
+    // What the caller's umask took away has to be given back: the umask itself is shared with other threads.
+    let chmod = |mode: u32| {
+        let mode = Mode::from_bits_truncate(mode & 0o7777);
+        fchmodat(mount, name.as_c_str(), mode, FchmodatFlags::FollowSymlink).at("set mode")
+    };
+    let failed = |step: &str, fail: Fail| Error::sys(step, fail.errno).call(fail.call.name());
+    match entry {
+        Entry::Directory { .. } => {
+            sys::mkdirat(fd, &name, DIRECTORY_MODE).map_err(|fail| failed("make directory", fail))?;
+            chmod(DIRECTORY_MODE)
+        }
+        Entry::Symlink { to, .. } => {
+            let to = c_string(to.as_bytes())?;
+            sys::symlinkat(&to, fd, &name).map_err(|fail| failed("make symlink", fail))
+        }
+        Entry::Node {
+            mode,
+            device,
+            uid,
+            gid,
+            ..
+        } => {
+            sys::mknodat(fd, &name, *mode, *device).map_err(|fail| failed("make device", fail))?;
+            if (*uid, *gid) != (0, 0) {
+                let owner = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
+                fchownat(
+                    mount,
+                    name.as_c_str(),
+                    owner.0,
+                    owner.1,
+                    AtFlags::AT_SYMLINK_NOFOLLOW,
+                )
+                .at("set owner")?;
+            }
+            chmod(*mode)
+        }
+    }
+}
+
+/// Permissions of mount points.
+const DIRECTORY_MODE: u32 = 0o755;
 
 /// An empty, read-only directory to cover others with.
 pub(super) fn empty() -> Result<OwnedFd> {

@@ -27,6 +27,8 @@ fn saved() -> Saved {
         owner_uid: 0,
         cgroup: "v2 /a".to_owned(),
         own_pid_namespace: true,
+        later_hooks: false,
+        program: "sh".into(),
     }
 }
 

@@ -1,0 +1,143 @@
+//! What goes into a new file system is made by whoever makes that: nodes, links and mount points right below the root
+//! of a tmpfs of the runtime's are there before it is in place. That takes a call each, without a walk, and what they
+//! allocate is not charged to the container.
+
+use runtime_init::Target;
+
+use super::{Action, By, Entry, Source};
+
+/// The last part of `path`, if `parent` is all that is before it.
+fn child<'a>(path: &'a str, parent: &str) -> Option<&'a str> {
+    let name = path.strip_prefix(parent)?.strip_prefix('/')?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+/// Moves entries into the file systems that they are going to be in.
+pub(super) fn furnish(actions: &mut Vec<Action>) {
+    for index in 0..actions.len() {
+        let (before, after) = actions.split_at_mut(index + 1);
+        let Some(Action::Mount(mount)) = before.last_mut() else {
+            continue;
+        };
+        let own = matches!(&mount.source, Source::Fs { kind, .. } if kind == "tmpfs");
+        if !own || mount.by != By::Runtime {
+            continue;
+        }
+        for action in after {
+            // Something else is mounted over it from here on.
+            if matches!(action, Action::Mount(other) if other.at == mount.at) {
+                break;
+            }
+            let entry = entry(action, &mount.at);
+            let Some((entry, whole)) = entry else { continue };
+            if !mount.contents.iter().any(|other| other.name() == entry.name()) {
+                mount.contents.push(entry);
+                if whole {
+                    *action = Action::Nothing;
+                }
+            }
+        }
+    }
+    actions.retain(|action| *action != Action::Nothing);
+}
+
+/// What `action` puts right below `parent`, and whether that is all it does.
+fn entry(action: &Action, parent: &str) -> Option<(Entry, bool)> {
+    match action {
+        Action::Mount(mount) if mount.target == Target::Directory => Some((
+            Entry::Directory {
+                name: child(&mount.at, parent)?.to_owned(),
+            },
+            false,
+        )),
+        Action::Mknod {
+            at,
+            mode,
+            device,
+            uid,
+            gid,
+        } => {
+            let name = child(at, parent)?.to_owned();
+            Some((
+                Entry::Node {
+                    name,
+                    mode: *mode,
+                    device: *device,
+                    uid: *uid,
+                    gid: *gid,
+                },
+                true,
+            ))
+        }
+        Action::Symlink { at, to } => Some((
+            Entry::Symlink {
+                name: child(at, parent)?.to_owned(),
+                to: to.clone(),
+            },
+            true,
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Mount;
+    use runtime_init::PlaceFlags;
+
+    fn tmpfs(at: &str, by: By) -> Action {
+        Action::Mount(Mount {
+            at: at.into(),
+            source: Source::Fs {
+                kind: "tmpfs".into(),
+                parameters: vec![],
+            },
+            by,
+            attributes: vec![],
+            target: Target::Directory,
+            flags: PlaceFlags::default(),
+            contents: vec![],
+        })
+    }
+
+    fn link(at: &str) -> Action {
+        Action::Symlink {
+            at: at.into(),
+            to: "x".into(),
+        }
+    }
+
+    fn contents(action: &Action) -> Vec<&str> {
+        match action {
+            Action::Mount(mount) => mount.contents.iter().map(Entry::name).collect(),
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn entries_move_into_the_file_system_above_them() {
+        let mut actions = vec![
+            tmpfs("/dev", By::Runtime),
+            tmpfs("/dev/shm", By::Runtime),
+            link("/dev/fd"),
+            link("/dev/a/b"),
+            link("/x"),
+        ];
+        furnish(&mut actions);
+        assert_eq!(contents(&actions[0]), ["shm", "fd"]);
+        assert_eq!(actions[2..], [link("/dev/a/b"), link("/x")]);
+    }
+
+    #[test]
+    fn a_mount_over_it_ends_it_and_other_makers_keep_their_own() {
+        let mut actions = vec![
+            tmpfs("/dev", By::Runtime),
+            tmpfs("/dev", By::Init),
+            link("/dev/fd"),
+        ];
+        furnish(&mut actions);
+        assert_eq!(contents(&actions[0]), [""; 0]);
+        assert_eq!(actions[2], link("/dev/fd"));
+    }
+}
