@@ -247,11 +247,11 @@ impl Drop for Creation<'_> {
     fn drop(&mut self) {
         let Some(dir) = self.dir.take() else { return };
         // The child, if there was one, is gone by now: it is dropped first.
-        if self.cgroup_made {
-            if let Err(error) = clear_cgroup(&self.cgroup) {
-                tracing::warn!("{error}");
-                return;
-            }
+        if self.cgroup_made
+            && let Err(error) = clear_cgroup(&self.cgroup)
+        {
+            tracing::warn!("{error}");
+            return;
         }
         if let Some(state) = self.hooked.take() {
             let state = State {

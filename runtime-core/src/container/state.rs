@@ -85,12 +85,12 @@ impl Saved {
             return Err(refuse("the file is empty".to_owned()));
         }
         let text = std::str::from_utf8(&bytes).map_err(|error| refuse(error.to_string()))?;
-        if let Ok(Header { format }) = serde_json::from_str(text) {
-            if format > FORMAT {
-                return Err(refuse(format!(
-                    "has format {format} of a newer program, {FORMAT} is known here"
-                )));
-            }
+        if let Ok(Header { format }) = serde_json::from_str(text)
+            && format > FORMAT
+        {
+            return Err(refuse(format!(
+                "has format {format} of a newer program, {FORMAT} is known here"
+            )));
         }
         let saved: Saved = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
         if saved.id != dir.id() {

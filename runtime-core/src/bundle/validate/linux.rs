@@ -16,12 +16,12 @@ pub(super) fn check(spec: &Spec) -> Result<()> {
     if let Some(limits) = &linux.resources {
         resources::check(&LINUX.field("resources"), limits)?;
     }
-    if let Some(propagation) = &linux.rootfs_propagation {
-        if names::propagation(propagation).is_none() {
-            return LINUX
-                .field("rootfsPropagation")
-                .refuse(format!("unknown propagation {propagation:?}"));
-        }
+    if let Some(propagation) = &linux.rootfs_propagation
+        && names::propagation(propagation).is_none()
+    {
+        return LINUX
+            .field("rootfsPropagation")
+            .refuse(format!("unknown propagation {propagation:?}"));
     }
     LINUX
         .field("mountLabel")

@@ -213,11 +213,11 @@ fn claims_against_removals() {
                             owners.fetch_sub(1, Ordering::SeqCst);
                             drop(lock);
                         }
-                    } else if let Ok(dir) = root.open("a") {
-                        if let Ok(_lock) = dir.lock() {
-                            assert_eq!(owners.load(Ordering::SeqCst), 0, "removed under its owner");
-                            dir.remove_all().unwrap();
-                        }
+                    } else if let Ok(dir) = root.open("a")
+                        && let Ok(_lock) = dir.lock()
+                    {
+                        assert_eq!(owners.load(Ordering::SeqCst), 0, "removed under its owner");
+                        dir.remove_all().unwrap();
                     }
                 }
             });
