@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::harness::command::Spawned;
 use crate::harness::container::eventually;
 use crate::harness::host::processes;
-use crate::harness::leftovers::reap_orphans;
+use crate::harness::leftovers::{reap_orphans, remove_cgroups};
 use crate::harness::{Cmd, Container, Ctx, Outcome, Output, Stop, Test, pace};
 use crate::{check, check_eq, skip};
 
@@ -80,23 +80,32 @@ fn absent(ctx: &Ctx, id: &str) -> Outcome {
     Ok(())
 }
 
+/// Neither the runtime's own cgroup nor the container's has room for one more process.
 fn clone_in_a_full_cgroup(ctx: &Ctx) -> Outcome {
     let hierarchy = ctx.host.need("pids")?;
-    let group = hierarchy.mount.join(ctx.fresh("full"));
+    let name = ctx.fresh("full");
+    let group = hierarchy.mount.join(&name);
+    let caller = group.join("caller");
+    fs::create_dir_all(&caller)?;
     if hierarchy.v2 {
         fs::write(hierarchy.mount.join("cgroup.subtree_control"), "+pids")?;
     }
-    fs::create_dir(&group)?;
     fs::write(group.join("pids.max"), "1")?;
-    let container = ctx.container(&ctx.bundle()?)?;
-    let enter = format!("echo $$ > {}/cgroup.procs", group.display());
-    let bundle = container.bundle.dir.to_string_lossy().into_owned();
-    let output = after(ctx, &enter, &["create", "--bundle", &bundle, &container.id]).output()?;
-    eventually(Duration::from_secs(5), || Ok(fs::remove_dir(&group)?))?;
-    let output = output.fails()?;
+    let mut bundle = ctx.bundle()?;
+    bundle.set("/linux/cgroupsPath", json!(format!("/{name}/c")));
+    let container = ctx.container(&bundle)?;
+    let enter = format!("echo $$ > {}/cgroup.procs", caller.display());
+    let path = container.bundle.dir.to_string_lossy().into_owned();
+    let output = after(ctx, &enter, &["create", "--bundle", &path, &container.id])
+        .output()?
+        .fails()?;
     // The two wordings of EAGAIN.
     says(&output, "try again").or_else(|_| says(&output, "resource temporarily unavailable"))?;
-    absent(ctx, &container.id)
+    absent(ctx, &container.id)?;
+    check!(!group.join("c").exists(), "the cgroup of the container is left");
+    // Parents were there before or are not the container's own.
+    remove_cgroups(&ctx.host, &name);
+    Ok(())
 }
 
 /// Init itself is one process, and the runtime needs no other one inside.
