@@ -28,11 +28,25 @@ pub(super) enum Target {
     Return(u32),
 }
 
-/// The start of a level: with the word that it tests yet to load, or loaded.
+/// The start of a level.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    fresh: Target,
-    loaded: Option<(u32, Target)>,
+    /// Where to go when the first node's word is loaded, or needs not be.
+    start: Target,
+    /// That word, by its offset.
+    word: Option<u32>,
+    /// Where to go when another word is loaded; written when that is first needed.
+    fresh: Option<Target>,
+}
+
+impl Entry {
+    fn at(start: Target) -> Entry {
+        Entry {
+            start,
+            word: None,
+            fresh: Some(start),
+        }
+    }
 }
 
 /// A program, last instruction first.
@@ -85,7 +99,8 @@ impl Assembler {
                     host,
                     written: Vec::new(),
                 };
-                tree.level(nodes, Target::Return(default)).fresh
+                let mut entry = tree.level(nodes, Target::Return(default));
+                tree.enter(&mut entry, None)
             }
         }
     }
@@ -169,25 +184,19 @@ struct Tree<'a> {
 
 impl Tree<'_> {
     fn level(&mut self, nodes: &[Node], next: Target) -> Entry {
-        let mut entry = Entry {
-            fresh: next,
-            loaded: None,
-        };
+        let mut entry = Entry::at(next);
         for node in nodes.iter().rev() {
-            entry = self.node(node, entry);
+            entry = self.node(node, &mut entry);
         }
         entry
     }
 
-    fn node(&mut self, node: &Node, next: Entry) -> Entry {
-        let offset = self.host.argument(node.index, node.high);
+    fn node(&mut self, node: &Node, next: &mut Entry) -> Entry {
         if node.test == Test::MaskedEqual && node.mask == 0 {
-            return Entry {
-                fresh: self.follow(&node.then, next, None),
-                loaded: None,
-            };
+            return Entry::at(self.follow(&node.then, next, None));
         }
-        let unmasked = (node.mask == u32::MAX).then_some(offset);
+        let word = self.host.argument(node.index, node.high);
+        let unmasked = (node.mask == u32::MAX).then_some(word);
         let otherwise = self.follow(&node.otherwise, next, unmasked);
         let then = self.follow(&node.then, next, unmasked);
         let code = match node.test {
@@ -201,36 +210,50 @@ impl Tree<'_> {
             start = self.assembler.push(AND, node.mask);
         }
         Entry {
-            fresh: self.assembler.load(offset, start),
-            loaded: Some((offset, start)),
+            start,
+            word: Some(word),
+            fresh: None,
         }
     }
 
-    /// Where `branch` leads; `word` is what is loaded there, by its offset.
-    fn follow(&mut self, branch: &Branch, next: Entry, word: Option<u32>) -> Target {
-        let entry = match branch {
-            Branch::Return(action) => return Target::Return(*action),
-            Branch::Next => next,
-            Branch::Level(level) => self.shared(level, next.fresh),
-        };
-        match entry.loaded {
-            Some((loaded, target)) if word == Some(loaded) => target,
-            _ => entry.fresh,
+    /// Where `branch` leads while the word at offset `loaded` is.
+    fn follow(&mut self, branch: &Branch, next: &mut Entry, loaded: Option<u32>) -> Target {
+        match branch {
+            Branch::Return(action) => Target::Return(*action),
+            Branch::Next => self.enter(next, loaded),
+            Branch::Level(level) => {
+                let next = self.enter(next, None);
+                self.shared(level, next, loaded)
+            }
         }
     }
 
-    fn shared(&mut self, level: &Level, next: Target) -> Entry {
+    fn enter(&mut self, entry: &mut Entry, loaded: Option<u32>) -> Target {
+        if loaded.is_some() && loaded == entry.word {
+            return entry.start;
+        }
+        let (start, word) = (entry.start, entry.word);
+        *entry.fresh.get_or_insert_with(|| match word {
+            Some(word) => self.assembler.load(word, start),
+            None => start,
+        })
+    }
+
+    fn shared(&mut self, level: &Level, next: Target, loaded: Option<u32>) -> Target {
         let identity: *const Vec<Node> = &**level;
         let written = self
             .written
             .iter()
-            .find(|(known, after, _)| *known == identity && *after == next);
-        if let Some((_, _, entry)) = written {
-            return *entry;
-        }
-        let entry = self.level(level, next);
-        self.written.push((identity, next, entry));
-        entry
+            .position(|(known, after, _)| *known == identity && *after == next);
+        let at = written.unwrap_or_else(|| {
+            let entry = self.level(level, next);
+            self.written.push((identity, next, entry));
+            self.written.len() - 1
+        });
+        let mut entry = self.written[at].2;
+        let target = self.enter(&mut entry, loaded);
+        self.written[at].2 = entry;
+        target
     }
 }
 

@@ -21,10 +21,14 @@
 mod arch;
 mod assembler;
 mod condition;
+#[cfg(test)]
+mod interpreter;
 mod profile;
 mod ranges;
 mod rules;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
@@ -35,6 +39,7 @@ use self::ranges::{Ranges, Search};
 use self::rules::Rules;
 use crate::error::{Code, Error, Result};
 use crate::spec::Seccomp;
+use crate::sys;
 
 /// One instruction, laid out as the kernel's `struct sock_filter`.
 #[repr(C)]
@@ -117,11 +122,12 @@ fn compile_for(profile: &Seccomp, host: &Host) -> Result<Option<Filter>> {
             .reason(reason)
             .hint("use fewer rules with arguments"));
     }
-    let unknown = std::mem::take(&mut rules.unknown);
-    if !unknown.is_empty() {
-        checked
-            .warnings
-            .push(format!("unknown system calls ignored: {}", unknown.join(", ")));
+    if !rules.unknown.is_empty() {
+        // No warning: common profiles name calls that never existed.
+        tracing::debug!(
+            "seccomp: unknown system calls ignored: {}",
+            rules.unknown.join(", ")
+        );
     }
     Ok(Some(Filter {
         program,
@@ -159,5 +165,18 @@ pub fn known_flags() -> &'static [&'static str] {
 /// The flags that this kernel accepts; it is asked once.
 pub fn supported_flags() -> &'static [&'static str] {
     static SUPPORTED: OnceLock<Vec<&'static str>> = OnceLock::new();
-    SUPPORTED.get_or_init(|| profile::FLAGS.iter().map(|(name, _)| *name).collect())
+    SUPPORTED.get_or_init(|| {
+        // One flag is only valid beside another.
+        let beside = |flag| {
+            if flag == profile::WAIT_KILLABLE_RECV {
+                flag | profile::NEW_LISTENER
+            } else {
+                flag
+            }
+        };
+        let known = profile::FLAGS
+            .iter()
+            .filter(|(_, flag)| sys::seccomp::knows(beside(*flag)));
+        known.map(|(name, _)| *name).collect()
+    })
 }

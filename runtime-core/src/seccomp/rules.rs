@@ -271,3 +271,12 @@ fn contradiction(name: &str) -> Error {
         .operand(name)
         .reason("two rules have the same arguments and different actions")
 }
+
+/// Whether some ABIs reach this call through another.
+#[cfg(test)]
+pub(super) fn is_multiplexed(name: &str) -> bool {
+    MULTIPLEXERS
+        .iter()
+        .flat_map(|multiplexer| multiplexer.calls)
+        .any(|(known, _)| *known == name)
+}

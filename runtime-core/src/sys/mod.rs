@@ -6,3 +6,4 @@ pub(crate) mod fd;
 pub(crate) mod handle;
 pub(crate) mod pidfd;
 pub(crate) mod process;
+pub(crate) mod seccomp;
