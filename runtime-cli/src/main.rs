@@ -27,3 +27,9 @@ mod verbs;
 extern "C" fn main(_count: std::ffi::c_int, _arguments: *const *const std::ffi::c_char) -> std::ffi::c_int {
     cli::run(std::env::args_os().collect()).into()
 }
+
+/// The test harness has a `main` of its own; to it this one is only what uses the rest.
+#[cfg(test)]
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os().collect()).into()
+}

@@ -308,6 +308,7 @@ impl Context<'_> {
         unsafe { sys::ioctl(master, libc::TIOCSPTLCK, &raw const unlocked as usize) }?;
         // SAFETY: the request takes open flags as a number.
         self.slave = unsafe { sys::ioctl(master, libc::TIOCGPTPEER, (flags | libc::O_CLOEXEC) as usize) }?;
+        sys::clear_onlcr(self.slave)?;
         if width != 0 || height != 0 {
             let size = libc::winsize {
                 ws_row: height,

@@ -640,6 +640,18 @@ pub(crate) unsafe fn ioctl(fd: i32, request: u64, argument: usize) -> Result<i32
     unsafe { syscall!(Ioctl, libc::SYS_ioctl, fd, request, argument) }.map(|result| result as i32)
 }
 
+/// Ends the output of lines with a newline alone, which is what those who read a container's console expect.
+pub(crate) fn clear_onlcr(terminal: i32) -> Result<(), Fail> {
+    /// The words of the kernel's `struct termios`, which is not the C library's: the second has the output flags.
+    const OUTPUT_FLAGS: usize = 1;
+    let mut words = [0u32; 16];
+    // SAFETY: the request fills a structure of 36 bytes on most machines and 44 at most.
+    unsafe { ioctl(terminal, libc::TCGETS, words.as_mut_ptr() as usize) }?;
+    words[OUTPUT_FLAGS] &= !libc::ONLCR;
+    // SAFETY: the request reads the same structure.
+    unsafe { ioctl(terminal, libc::TCSETS, words.as_ptr() as usize) }.map(drop)
+}
+
 /// Whether the process may execute `path`, with its effective ids.
 pub(crate) fn executable(path: &CStr) -> Result<(), Fail> {
     let flags = libc::AT_EACCESS;
