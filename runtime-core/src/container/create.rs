@@ -12,10 +12,11 @@ use runtime_init::{Page, Point};
 use super::dir::StateDir;
 use super::identity::ProcessIdentity;
 use super::lock::Lock;
+use super::remove::clear_cgroup;
 use super::state::{self, FORMAT, Saved};
 use super::{
     CGROUP_FILE, CONFIG_FILE, CgroupDriver, Container, CreateOptions, Created, Explained, PAGE_FILE, Runtime,
-    START_LIMIT, State, Status, clear_cgroup,
+    START_LIMIT, State, Status,
 };
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
@@ -50,7 +51,7 @@ impl Runtime {
             cgroup,
             dir: Some(dir),
             cgroup_made: false,
-            lock,
+            _lock: lock,
             hooked: None,
         };
         creation.run(options)
@@ -118,8 +119,8 @@ struct Creation<'a> {
     cgroup_made: bool,
     /// Until the container is complete.
     dir: Option<StateDir>,
-    #[allow(dead_code, reason = "held until the container is complete or gone")]
-    lock: Lock,
+    /// Held until the container is complete or gone.
+    _lock: Lock,
     /// What hooks were told, if any ran.
     hooked: Option<State>,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! # Debian's linux-libc-dev (from 6.12 on) holds the headers of all architectures.
-//! LINUX_UAPI=/usr/lib/linux/uapi cargo test -p runtime-core --test syscall_table -- --ignored
+//! cargo run -p runtime-core --example syscall_table -- /usr/lib/linux/uapi
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Column and the headers below `LINUX_UAPI` that define its numbers, in the order of the table's columns.
+/// Column and the headers below `the directory` that define its numbers, in the order of the table's columns.
 const SOURCES: [(&str, &[&str]); 9] = [
     ("x86", &["x86/asm/unistd_32.h"]),
     ("x86_64", &["x86/asm/unistd_64.h"]),
@@ -25,10 +25,10 @@ const SOURCES: [(&str, &[&str]); 9] = [
 ];
 const ARM_PRIVATE: u32 = 0x000f_0000;
 
-#[test]
-#[ignore = "rewrites the table of system calls from the headers in LINUX_UAPI"]
-fn write_table() -> Result<(), Box<dyn Error>> {
-    let uapi = std::env::var("LINUX_UAPI").map_err(|_| "set LINUX_UAPI to a directory of kernel headers")?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let uapi = std::env::args()
+        .nth(1)
+        .ok_or("usage: syscall_table DIRECTORY-OF-KERNEL-HEADERS")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/seccomp/syscalls.txt");
     // Calls that newer headers dropped stay: profiles still name them, for older kernels.
     let mut columns = read_table(&std::fs::read_to_string(&path).unwrap_or_default());
