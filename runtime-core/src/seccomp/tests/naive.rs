@@ -146,9 +146,10 @@ fn random_arguments(random: &mut Random) -> Vec<SyscallArg> {
         0..3 => Vec::new(),
         // Two comparisons of one argument.
         3 => vec![argument(random, 1), argument(random, 1), argument(random, 0)],
-        _ => (0..6)
-            .filter_map(|index| (random.below(3) == 0).then(|| argument(random, index)))
-            .collect(),
+        _ => {
+            let chosen: Vec<u32> = (0..6).filter(|_| random.below(3) == 0).collect();
+            chosen.into_iter().map(|index| argument(random, index)).collect()
+        }
     }
 }
 
