@@ -320,7 +320,7 @@ impl Planner<'_> {
     }
 
     /// Absolute path of the root file system.
-    fn rootfs(&self) -> Result<PathBuf> {
+    pub(super) fn rootfs(&self) -> Result<PathBuf> {
         rootfs(self.spec, self.bundle)
     }
 

@@ -172,6 +172,9 @@ impl Mount {
             }
             Source::Fs { kind, parameters } => format!("{kind} {}", parameters.join(",")),
         };
+        if self.copy_up.is_some() {
+            text.push_str(" with a copy of the image's directory");
+        }
         for attributes in &self.attributes {
             let _ = write!(text, " {}", changes(attributes));
         }

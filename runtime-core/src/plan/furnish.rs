@@ -20,7 +20,8 @@ pub(super) fn furnish(actions: &mut Vec<Action>) {
             continue;
         };
         let own = matches!(&mount.source, Source::Fs { kind, .. } if kind == "tmpfs");
-        if !own || mount.by != By::Runtime {
+        // What is copied into it may be in the place of others, which only the walk copes with.
+        if !own || mount.by != By::Runtime || mount.copy_up.is_some() {
             continue;
         }
         for action in after {
@@ -98,6 +99,7 @@ mod tests {
             target: Target::Directory,
             flags: PlaceFlags::default(),
             contents: vec![],
+            copy_up: None,
         })
     }
 
@@ -139,5 +141,17 @@ mod tests {
         furnish(&mut actions);
         assert_eq!(contents(&actions[0]), [""; 0]);
         assert_eq!(actions[2], link("/dev/fd"));
+    }
+
+    #[test]
+    fn one_that_starts_with_a_copy_is_left_alone() {
+        let mut copied = tmpfs("/dev", By::Runtime);
+        if let Action::Mount(mount) = &mut copied {
+            mount.copy_up = Some("/rootfs".into());
+        }
+        let mut actions = vec![copied, link("/dev/fd")];
+        furnish(&mut actions);
+        assert_eq!(contents(&actions[0]), [""; 0]);
+        assert_eq!(actions[1], link("/dev/fd"));
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Mount {
     pub(crate) flags: PlaceFlags,
     /// What the runtime puts into a new file system.
     pub(crate) contents: Vec<Entry>,
+    /// The root file system from whose directory in the same place a new file system is filled.
+    pub(crate) copy_up: Option<PathBuf>,
 }
 
 /// Something right below the root of a new file system.

@@ -94,6 +94,7 @@ pub(crate) const NAMES: &[&str] = &[
     "suid",
     "symfollow",
     "sync",
+    "tmpcopyup",
     "unbindable",
 ];
 
@@ -163,6 +164,8 @@ pub(crate) struct MountOptions {
     pub(crate) propagation: Vec<(u64, bool)>,
     /// Parameters of the file system.
     pub(crate) parameters: Vec<String>,
+    /// A tmpfs starts with a copy of what it covers.
+    pub(crate) copy_up: bool,
 }
 
 impl MountOptions {
@@ -185,7 +188,7 @@ impl MountOptions {
                 Some(Effect::Propagation(kind, recursive)) => sorted.propagation.push((kind, recursive)),
                 Some(Effect::Super(name)) => sorted.parameters.push(name.to_owned()),
                 Some(Effect::Idmap) => return refuse("is not supported yet: idmapped mounts", option),
-                Some(Effect::CopyUp) => return refuse("is not supported yet", option),
+                Some(Effect::CopyUp) => sorted.copy_up = true,
                 None if option.contains('\0') => return refuse("contains a NUL", option),
                 None => sorted.parameters.push(option.clone()),
             }

@@ -74,11 +74,16 @@ impl Planner<'_> {
                     .reason("uidMappings and gidMappings (idmapped mounts) are not supported yet"));
             }
             let options = MountOptions::parse(&mount.options, &place)?;
+            let copy_up = if options.copy_up {
+                self.copy_up(mount, &options, &at, &place)?
+            } else {
+                None
+            };
             match mount.kind.as_deref() {
                 _ if options.bind.is_some() => self.bind(mount, at, options, &place)?,
                 Some("bind") => self.bind(mount, at, options, &place)?,
                 Some("cgroup") => self.cgroup_mount(at, options),
-                Some(kind) => self.file_system(kind, mount, at, options),
+                Some(kind) => self.file_system(kind, mount, at, options, copy_up),
                 None => {
                     return Err(Error::new(Code::InvalidConfig, "plan mount")
                         .operand(&place)
@@ -121,11 +126,56 @@ impl Planner<'_> {
             target: Target::LikeSource,
             flags,
             contents: Vec::new(),
+            copy_up: None,
         });
         Ok(())
     }
 
-    fn file_system(&mut self, kind: &str, mount: &spec::Mount, at: String, options: MountOptions) {
+    /// Where a tmpfs with the option `tmpcopyup` gets its contents from: the root file system, or nowhere.
+    fn copy_up(
+        &self,
+        mount: &spec::Mount,
+        options: &MountOptions,
+        at: &str,
+        place: &str,
+    ) -> Result<Option<PathBuf>> {
+        let refuse = |code: Code, reason: String| {
+            let reason = format!("option \"tmpcopyup\" {reason}");
+            Err(Error::new(code, "plan mount").operand(place).reason(reason))
+        };
+        if options.bind.is_some() || mount.kind.as_deref() != Some("tmpfs") {
+            return refuse(Code::InvalidConfig, "is for mounts of type tmpfs only".into());
+        }
+        if self.fs_by() == By::Init {
+            return refuse(
+                Code::Unsupported,
+                "is not supported yet for containers with a user namespace, nor for an unprivileged runtime"
+                    .into(),
+            );
+        }
+        // What the container would see in that place is what an earlier mount has, if there is one above.
+        let above = self.actions.iter().rev().find_map(|action| match action {
+            Action::Mount(other) if Path::new(at).starts_with(&other.at) => Some(other),
+            _ => None,
+        });
+        match above.map(|other| (&other.source, &other.copy_up, &other.at)) {
+            None => self.rootfs().map(Some),
+            Some((Source::Fs { kind, .. }, rootfs, _)) if kind == "tmpfs" => Ok(rootfs.clone()),
+            Some((.., other)) => refuse(
+                Code::Unsupported,
+                format!("is not supported below the mount on {other}"),
+            ),
+        }
+    }
+
+    fn file_system(
+        &mut self,
+        kind: &str,
+        mount: &spec::Mount,
+        at: String,
+        options: MountOptions,
+        copy_up: Option<PathBuf>,
+    ) {
         let in_namespace = matches!(kind, "proc" | "sysfs" | "mqueue" | "cgroup2");
         let by = if in_namespace { By::Init } else { self.fs_by() };
         let mut attributes = fs_attributes(&options);
@@ -167,6 +217,7 @@ impl Planner<'_> {
             target: Target::Directory,
             flags,
             contents: Vec::new(),
+            copy_up,
         });
     }
 
@@ -196,6 +247,7 @@ impl Planner<'_> {
             target: Target::Directory,
             flags,
             contents: Vec::new(),
+            copy_up: None,
         });
         if attributes[0].set & RDONLY != 0 {
             self.seals.push(at.clone());
@@ -228,6 +280,7 @@ impl Planner<'_> {
                 target,
                 flags,
                 contents: Vec::new(),
+                copy_up: None,
             });
             for controller in hierarchy
                 .controllers
@@ -257,6 +310,7 @@ impl Planner<'_> {
                 target,
                 flags,
                 contents: Vec::new(),
+                copy_up: None,
             });
             return;
         }
@@ -281,6 +335,7 @@ impl Planner<'_> {
             target,
             flags,
             contents: Vec::new(),
+            copy_up: None,
         });
     }
 
@@ -371,6 +426,7 @@ impl Planner<'_> {
             target,
             flags,
             contents: Vec::new(),
+            copy_up: None,
         });
     }
 

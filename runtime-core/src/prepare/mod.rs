@@ -1,6 +1,7 @@
 //! From plan to program: opens what the steps need, makes what can be made ahead of the clone, and freezes all
 //! strings. What was opened is closed again when a [`Prepared`] is dropped; nothing else has happened by then.
 
+mod copy_up;
 mod mounts;
 mod strings;
 
@@ -449,6 +450,9 @@ impl Builder {
             }
             (Source::Fs { kind, parameters }, By::Runtime) => {
                 let fd = mounts::new_fs(kind, parameters, &mount.attributes, &mount.at)?;
+                if let Some(rootfs) = &mount.copy_up {
+                    copy_up::copy_up(rootfs, &mount.at, &fd)?;
+                }
                 mounts::fill(&fd, &mount.contents, &mount.at)?;
                 self.take(fd)?;
             }

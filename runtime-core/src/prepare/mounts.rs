@@ -17,13 +17,13 @@ use crate::plan::{EMPTY_ATTRIBUTES, Entry};
 use crate::sys::fd::owned;
 
 /// An error of a mount call, which names the call.
-fn failed(what: &str, operand: impl AsRef<Path>, fail: Fail) -> Error {
+pub(super) fn failed(what: &str, operand: impl AsRef<Path>, fail: Fail) -> Error {
     Error::sys(what, fail.errno)
         .call(fail.call.name())
         .operand(operand)
 }
 
-fn c_string(bytes: &[u8]) -> Result<CString> {
+pub(super) fn c_string(bytes: &[u8]) -> Result<CString> {
     CString::new(bytes).map_err(|_| {
         let text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
         Error::new(Code::InvalidConfig, "read string")

@@ -7,3 +7,4 @@ pub(crate) mod handle;
 pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod seccomp;
+pub(crate) mod xattr;
