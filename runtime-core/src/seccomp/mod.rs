@@ -4,14 +4,18 @@
 //! Seccomp --profile--> rules --rules--> outcome of every call --ranges--> ranges of numbers --assembler--> program
 //! ```
 //!
-//! The verdicts are those of runc with libseccomp, call by call and argument by argument; the program is not:
+//! The verdicts are those of runc with libseccomp, call by call and argument by argument; the program is not.
 //! libseccomp tests a call's number against a list, or a tree of groups of four, and runc puts a program of its
-//! own in front. Here every architecture is one binary search over ranges of numbers, which takes about six
-//! comparisons and a third of the instructions for Docker's default profile.
+//! own in front. Here every architecture is one binary search over ranges of numbers. For Docker's default profile
+//! that takes about eight comparisons a call and a quarter of the instructions.
 //!
-//! The `seccompiler` crate does not fit: its filters have one action for all that matches, one architecture,
-//! no x32, no multiplexed calls, no `NE` on masked values, and its tables are those of two machines. Joining
-//! several of its filters would cost the kernel a program each for every call.
+//! libseccomp compiles some profiles wrongly: it may compare the wrong word of an argument when several ranges of
+//! it have rules, drop a rule that shares a comparison with another, or mix up the conditions of two rules (see
+//! `condition`). Those are not followed.
+//!
+//! The `seccompiler` crate does not fit: a filter of it has one action for all that matches and one architecture,
+//! and knows neither x32 nor multiplexed calls. A profile would become several filters, and the kernel runs all
+//! of them for every call.
 //!
 //! Where runc's versions differ, this follows the newer ones (1.2.0 and later): calls newer than the profile get
 //! ENOSYS on the native architecture even when the profile lists none. Architectures of other machines

@@ -66,6 +66,8 @@ pub(super) const FLAG_NAMES: [&str; FLAGS.len()] = names(&FLAGS);
 
 /// What actions return when the profile names no errno, on every architecture that is known.
 const EPERM: u32 = 1;
+/// The largest errno that the kernel returns.
+const MAX_ERRNO: u32 = 4095;
 
 /// One comparison of a rule.
 #[derive(Debug, Clone, Copy)]
@@ -236,13 +238,14 @@ fn action(key: &str, name: &str, errno: Option<u32>) -> Result<u32> {
     if !matches!(*action, ERRNO | TRACE) {
         return Ok(*action);
     }
-    match errno.unwrap_or(EPERM) {
-        errno @ 0..=0xffff => Ok(action | errno),
-        errno => {
-            let reason = "is no errno: a filter returns 16 bits";
-            Err(invalid(key).operand(errno.to_string()).reason(reason))
-        }
+    // The kernel would quietly return the largest errno for a larger one; tracers may use all bits.
+    let largest = if *action == ERRNO { MAX_ERRNO } else { 0xffff };
+    let errno = errno.unwrap_or(EPERM);
+    if errno > largest {
+        let reason = format!("not an errno: more than {largest}");
+        return Err(invalid(key).operand(errno.to_string()).reason(reason));
     }
+    Ok(action | errno)
 }
 
 fn flags(names: Option<&[String]>, notify: bool, warnings: &mut Vec<String>) -> Result<u32> {

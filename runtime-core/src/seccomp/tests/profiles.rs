@@ -49,8 +49,8 @@ fn mistakes_are_named() {
             r#"defaultAction "SCMP_ACT_NOTIFY": cannot be the default"#,
         ),
         (
-            r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 65536}"#.to_owned(),
-            r#"defaultAction "65536": is no errno"#,
+            r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#.to_owned(),
+            r#"defaultAction "4096": not an errno: more than 4095"#,
         ),
         (
             r#"{"defaultAction": "SCMP_ACT_KILL", "architectures": ["x86"]}"#.to_owned(),
