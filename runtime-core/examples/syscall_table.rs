@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Column and the headers below `the directory` that define its numbers, in the order of the table's columns.
+/// Column and the headers below the directory that define its numbers, in the order of the table's columns.
 const SOURCES: [(&str, &[&str]); 9] = [
     ("x86", &["x86/asm/unistd_32.h"]),
     ("x86_64", &["x86/asm/unistd_64.h"]),
@@ -78,7 +78,7 @@ fn render(columns: &[BTreeMap<String, u32>]) -> Result<String, std::fmt::Error> 
     let names: BTreeSet<&String> = columns.iter().flat_map(BTreeMap::keys).collect();
     let mut text = String::from(
         "# System calls and their numbers, without the offsets of their ABIs (x32: 0x40000000).\n\
-         # Written by tests/syscall_table.rs from kernel headers.\n# name",
+         # Written by examples/syscall_table.rs from kernel headers.\n# name",
     );
     for (column, _) in SOURCES {
         write!(text, " {column}")?;

@@ -2,7 +2,7 @@
 //!
 //! `syscalls.txt` is the source, one line a name, one column an ABI. It is read by the compiler, not at run
 //! time: the binary holds the names end to end, a hash index over them, and the numbers as `u16`, about 20 KB
-//! in all. The test in `tests/syscall_table.rs` writes the file anew from kernel headers.
+//! in all. The example `syscall_table` writes the file anew from kernel headers.
 
 const SOURCE: &[u8] = include_bytes!("syscalls.txt");
 
