@@ -13,6 +13,8 @@ use crate::hooks;
 const REMOVE_LIMIT: Duration = Duration::from_secs(9);
 /// How long a forced removal waits for others who work on the container.
 const FORCED_LOCK_LIMIT: Duration = Duration::from_secs(4);
+/// How long to wait for a process to end before looking what may keep it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Container {
     /// Removes a stopped or created container.
@@ -93,12 +95,18 @@ impl Container {
             Err(errno) => return Err(Error::sys("kill", errno as i32).operand(&self.id)),
         }
         let cgroup = self.cgroup(&known.saved.cgroup)?;
-        if known.status == Status::Paused {
-            cgroup.thaw()?;
-        }
         let end = Instant::now() + REMOVE_LIMIT;
-        while !crate::sys::pidfd::ended(process, Some(end.saturating_duration_since(Instant::now()))) {
-            if Instant::now() >= end {
+        let mut frozen = known.status == Status::Paused;
+        loop {
+            // Frozen processes do not end; and somebody may freeze them at any time.
+            if frozen {
+                cgroup.thaw()?;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if crate::sys::pidfd::ended(process, Some(left.min(LOOK_AGAIN))) {
+                break;
+            }
+            if left.is_zero() {
                 let error = Error::new(Code::Timeout, "kill")
                     .operand(&self.id)
                     .reason("its process does not end");
@@ -107,6 +115,7 @@ impl Container {
                     None => error,
                 });
             }
+            frozen = cgroup.is_frozen();
         }
         Ok(())
     }
