@@ -29,75 +29,80 @@ fn profiles_without_effect_need_no_filter() {
     );
 }
 
+/// Asserts that a profile is refused, by an error that names the key, the value and what is wrong.
+fn refused(json: &str, expected: &str) {
+    let profile = parse(json);
+    let error = validate(&profile).expect_err(json);
+    assert_eq!(error.code(), Code::InvalidConfig, "{json}");
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!("check linux.seccomp.{expected}")),
+        "{text}\nfor {json}"
+    );
+    assert!(compile_for(&profile, X86_64).is_err(), "{json}");
+}
+
 #[test]
 fn mistakes_are_named() {
-    let rule = |rule: &str| {
-        format!(r#"{{"defaultAction": "SCMP_ACT_KILL", "syscalls": [{{}}, {rule}]}}"#)
-            .replace("[{}", r#"[{"names": ["read"], "action": "SCMP_ACT_ALLOW"}"#)
-    };
-    let mistakes = [
-        (
-            r#"{"defaultAction": "ALLOW"}"#.to_owned(),
-            r#"defaultAction "ALLOW": unknown (known: SCMP_ACT_ALLOW, "#,
-        ),
-        (
-            r#"{"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#.to_owned(),
-            r#"defaultAction "": unknown"#,
-        ),
-        (
-            r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#.to_owned(),
-            r#"defaultAction "SCMP_ACT_NOTIFY": cannot be the default"#,
-        ),
-        (
-            r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#.to_owned(),
-            r#"defaultAction "4096": not an errno: more than 4095"#,
-        ),
-        (
-            r#"{"defaultAction": "SCMP_ACT_KILL", "architectures": ["x86"]}"#.to_owned(),
-            r#"architectures "x86": unknown (known: SCMP_ARCH_AARCH64, "#,
-        ),
-        (
-            r#"{"defaultAction": "SCMP_ACT_KILL", "flags": ["SECCOMP_FILTER_FLAG_NEW_LISTENER"]}"#.to_owned(),
-            r#"flags "SECCOMP_FILTER_FLAG_NEW_LISTENER": unknown"#,
-        ),
-        (
-            rule(r#"{"names": ["read"], "action": "x"}"#),
-            r#"syscalls[1].action "x": unknown"#,
-        ),
-        (
-            rule(r#"{"names": [""], "action": "SCMP_ACT_ALLOW"}"#),
-            "syscalls[1].names: an empty name",
-        ),
-        (
-            rule(r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"op": "EQ"}]}"#),
-            r#"syscalls[1].args.op "EQ": unknown (known: SCMP_CMP_EQ, "#,
-        ),
-        (
-            rule(
-                r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "op": "SCMP_CMP_EQ"}]}"#,
-            ),
-            r#"syscalls[1].args.index "6": system calls have the arguments 0 to 5"#,
-        ),
-        (
-            rule(r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#),
-            "listenerPath: missing",
-        ),
-        (
-            rule(r#"{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}"#),
-            r#"syscalls[1].names "write": write cannot"#,
-        ),
-    ];
-    for (json, expected) in mistakes {
-        let profile = parse(&json);
-        let error = validate(&profile).expect_err(&json);
-        assert_eq!(error.code(), Code::InvalidConfig, "{json}");
-        let text = error.to_string();
-        assert!(
-            text.starts_with(&format!("check linux.seccomp.{expected}")),
-            "{text}\nfor {json}"
+    refused(
+        r#"{"defaultAction": "ALLOW"}"#,
+        r#"defaultAction "ALLOW": unknown (known: SCMP_ACT_ALLOW, "#,
+    );
+    refused(
+        r#"{"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#,
+        r#"defaultAction "": unknown"#,
+    );
+    refused(
+        r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#,
+        r#"defaultAction "SCMP_ACT_NOTIFY": cannot be the default"#,
+    );
+    refused(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#,
+        r#"defaultAction "4096": not an errno: more than 4095"#,
+    );
+    refused(
+        r#"{"defaultAction": "SCMP_ACT_KILL", "architectures": ["x86"]}"#,
+        r#"architectures "x86": unknown (known: SCMP_ARCH_AARCH64, "#,
+    );
+    refused(
+        r#"{"defaultAction": "SCMP_ACT_KILL", "flags": ["SECCOMP_FILTER_FLAG_NEW_LISTENER"]}"#,
+        r#"flags "SECCOMP_FILTER_FLAG_NEW_LISTENER": unknown"#,
+    );
+}
+
+#[test]
+fn mistakes_in_rules_are_named() {
+    let refused = |rule: &str, expected: &str| {
+        let good = r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW"}"#;
+        refused(
+            &format!(r#"{{"defaultAction": "SCMP_ACT_KILL", "syscalls": [{good}, {rule}]}}"#),
+            expected,
         );
-        assert!(compile_for(&profile, X86_64).is_err(), "{json}");
-    }
+    };
+    refused(
+        r#"{"names": ["read"], "action": "x"}"#,
+        r#"syscalls[1].action "x": unknown"#,
+    );
+    refused(
+        r#"{"names": [""], "action": "SCMP_ACT_ALLOW"}"#,
+        "syscalls[1].names: an empty name",
+    );
+    refused(
+        r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"op": "EQ"}]}"#,
+        r#"syscalls[1].args.op "EQ": unknown (known: SCMP_CMP_EQ, "#,
+    );
+    refused(
+        r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "op": "SCMP_CMP_EQ"}]}"#,
+        r#"syscalls[1].args.index "6": system calls have the arguments 0 to 5"#,
+    );
+    refused(
+        r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#,
+        "listenerPath: missing",
+    );
+    refused(
+        r#"{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}"#,
+        r#"syscalls[1].names "write": write cannot"#,
+    );
 }
 
 #[test]
