@@ -14,8 +14,8 @@ use harness::runner;
 use options::{Mode, Options};
 
 fn main() -> ExitCode {
-    // Only the guest's kernel starts this program as the first process of all.
-    if std::process::id() == 1 {
+    // Only the guest's kernel starts the first process of all by this name.
+    if std::process::id() == 1 && std::env::args().next().as_deref() == Some(guest::init::NAME) {
         let Err(message) = guest::init::main();
         eprintln!("conformance: {message}");
         return ExitCode::FAILURE;

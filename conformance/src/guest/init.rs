@@ -15,6 +15,8 @@ use nix::unistd::{chdir, chroot};
 
 /// The file of the initramfs with the suite's arguments, one a line.
 pub const ARGUMENTS: &str = "/arguments";
+/// The program's name when it is to be the guest's first process.
+pub const NAME: &str = "/init";
 /// The port that the results go to.
 const PORT: &str = "/dev/ttyS1";
 
@@ -57,7 +59,7 @@ fn move_root() -> Result<Infallible, String> {
     mount(Some("."), "/", none, MsFlags::MS_MOVE, none).map_err(refused)?;
     chroot(".").map_err(refused)?;
     chdir("/").map_err(refused)?;
-    Err(failed(Command::new("/init").exec()))
+    Err(failed(Command::new(NAME).exec()))
 }
 
 /// Copies a tree and removes what was copied: the memory is needed.
