@@ -11,10 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::harness::command::Spawned;
 use crate::harness::container::eventually;
 use crate::harness::host::processes;
-use crate::harness::leftovers::{reap_orphans, remove_cgroups};
+use crate::harness::leftovers::remove_cgroups;
 use crate::harness::{Cmd, Container, Ctx, Outcome, Output, Stop, Test, pace};
 use crate::{check, check_eq, skip};
 
@@ -34,14 +33,6 @@ pub const TESTS: &[Test] = &[
     ),
     Test::new("faults/config-in-state-damaged", config_damaged)
         .peers(&[("crun", "1.8 cannot delete what it cannot read")]),
-    Test::new("faults/create-of-one-id-at-once", create_at_once)
-        .peers(&[("runc", "1.1 checks the id, then makes the directory")]),
-    Test::new("faults/start-at-once", start_at_once).peers(&[("runc", "1.1: the second one waits for ever")]),
-    Test::new("faults/kill-and-delete-at-once", kill_and_delete_at_once),
-    Test::new("faults/delete-at-once", delete_at_once).peers(&[("crun", "1.8: losers fail")]),
-    Test::new("faults/exec-while-it-is-deleted", exec_while_deleted),
-    Test::new("faults/pause-and-delete-at-once", pause_and_delete)
-        .peers(&[("runc", "1.1 does not thaw what was frozen meanwhile")]),
     Test::new("faults/console-socket-absent", |ctx| {
         console_socket(ctx, Listener::Absent)
     }),
@@ -75,7 +66,8 @@ fn after(ctx: &Ctx, preparation: &str, args: &[&str]) -> Cmd {
         .args(args)
 }
 
-fn absent(ctx: &Ctx, id: &str) -> Outcome {
+/// There is no such container, and forcing its deletion is no error.
+pub fn absent(ctx: &Ctx, id: &str) -> Outcome {
     ctx.rt(["state", id]).quiet().output()?.fails()?;
     ctx.rt(["delete", "--force", id]).quiet().ok()?;
     Ok(())
@@ -283,152 +275,11 @@ fn config_damaged(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// Starts all commands, then waits for all, and collects what they leave to this process meanwhile.
-fn together(commands: Vec<Cmd>) -> Outcome<Vec<Output>> {
-    let mut running = Vec::new();
-    for command in commands {
-        running.push(command.quiet().spawn()?);
-    }
-    let pids: Vec<i32> = running.iter().map(Spawned::pid).collect();
-    let begin = Instant::now();
-    while begin.elapsed() < pace::stretch(Duration::from_secs(30)) {
-        reap_orphans(&pids);
-        let mut ended = true;
-        for command in &mut running {
-            ended &= command.ended()?;
-        }
-        if ended {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    running.into_iter().map(Spawned::wait).collect()
-}
-
-fn rounds() -> usize {
-    if pace::slow() { 3 } else { 20 }
-}
-
-fn winners(outputs: &[Output]) -> usize {
-    outputs.iter().filter(|output| output.code() == 0).count()
-}
-
-fn sleeping(ctx: &Ctx) -> Outcome<Container<'_>> {
+/// A container that will sleep, not created yet.
+pub fn sleeping(ctx: &Ctx) -> Outcome<Container<'_>> {
     let mut bundle = ctx.bundle()?;
     bundle.args(&["sleep", "1000"]);
     ctx.container(&bundle)
-}
-
-fn create_at_once(ctx: &Ctx) -> Outcome {
-    let container = sleeping(ctx)?;
-    for _ in 0..rounds() {
-        let outputs = together((0..6).map(|_| container.rt_create(&[])).collect())?;
-        check_eq!(winners(&outputs), 1, "creates of one id that succeeded");
-        for output in outputs.iter().filter(|output| output.code() != 0) {
-            check!(
-                output.stderr.contains("exist"),
-                "a loser says {:?}",
-                output.stderr
-            );
-        }
-        check_eq!(container.status()?, "created", "status of the winner's");
-        container.rt("delete", &["--force"]).quiet().ok()?;
-        absent(ctx, &container.id)?;
-    }
-    Ok(())
-}
-
-fn start_at_once(ctx: &Ctx) -> Outcome {
-    let container = sleeping(ctx)?;
-    for _ in 0..rounds() {
-        container.rt_create(&[]).quiet().ok()?;
-        let outputs = together((0..4).map(|_| container.rt("start", &[])).collect())?;
-        check_eq!(winners(&outputs), 1, "starts of one container that succeeded");
-        for output in outputs.iter().filter(|output| output.code() != 0) {
-            check!(!output.stderr.trim().is_empty(), "a loser says nothing");
-        }
-        container.await_status("running")?;
-        container.rt("delete", &["--force"]).quiet().ok()?;
-    }
-    Ok(())
-}
-
-/// All commands and `delete --force` at once. Losers may fail, but say why; the deletion succeeds, and nothing is left.
-fn contest(ctx: &Ctx, container: &Container, others: Vec<Cmd>) -> Outcome {
-    let mut commands = vec![container.rt("delete", &["--force"])];
-    commands.extend(others);
-    let mut outputs = together(commands)?.into_iter();
-    if let Some(deletion) = outputs.next() {
-        deletion.ok()?;
-    }
-    for output in outputs {
-        check!(!output.stderr.contains("panicked"), "panic: {}", output.stderr);
-        // A program inside that was killed is no failure of the runtime.
-        let fine = output.code() == 0 || output.code() > 128;
-        check!(fine || !output.stderr.trim().is_empty(), "a loser says nothing");
-    }
-    // Once more, for what came into being after the first one had looked.
-    container.rt("delete", &["--force"]).quiet().ok()?;
-    absent(ctx, &container.id)?;
-    check_eq!(
-        ctx.host.cgroups(&container.id),
-        Vec::<PathBuf>::new(),
-        "cgroups left"
-    );
-    Ok(())
-}
-
-fn running<'a>(container: &'a Container) -> Outcome<&'a Container<'a>> {
-    container.rt_create(&[]).quiet().ok()?;
-    container.rt("start", &[]).quiet().ok()?;
-    Ok(container)
-}
-
-fn kill_and_delete_at_once(ctx: &Ctx) -> Outcome {
-    let container = sleeping(ctx)?;
-    for _ in 0..rounds() {
-        let running = running(&container)?;
-        contest(
-            ctx,
-            running,
-            vec![running.rt("kill", &["KILL"]), running.rt("state", &[])],
-        )?;
-    }
-    Ok(())
-}
-
-fn delete_at_once(ctx: &Ctx) -> Outcome {
-    let container = sleeping(ctx)?;
-    for _ in 0..rounds() {
-        let running = running(&container)?;
-        let outputs = together((0..4).map(|_| running.rt("delete", &["--force"])).collect())?;
-        for output in outputs {
-            // Forcing the deletion of what is gone is no error, so it is none here either.
-            output.ok()?;
-        }
-        absent(ctx, &container.id)?;
-    }
-    Ok(())
-}
-
-fn exec_while_deleted(ctx: &Ctx) -> Outcome {
-    let container = sleeping(ctx)?;
-    for _ in 0..rounds() {
-        let running = running(&container)?;
-        let exec = || running.rt_exec(&[], &["sleep", "30"]);
-        contest(ctx, running, vec![exec(), exec()])?;
-    }
-    Ok(())
-}
-
-fn pause_and_delete(ctx: &Ctx) -> Outcome {
-    ctx.host.need("freezer").or_else(|_| ctx.host.need(""))?;
-    let container = sleeping(ctx)?;
-    for _ in 0..2 * rounds() {
-        let running = running(&container)?;
-        contest(ctx, running, vec![running.rt("pause", &[])])?;
-    }
-    Ok(())
 }
 
 /// What is at the path of the console socket.

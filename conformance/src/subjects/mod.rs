@@ -21,6 +21,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;
+mod races;
 mod security;
 
 use crate::harness::Test;
@@ -45,6 +46,7 @@ const SUBJECTS: &[&[Test]] = &[
     hostile_process::TESTS,
     hostile_names::TESTS,
     faults::TESTS,
+    races::TESTS,
     containerd::TESTS,
     kill_sweep::TESTS,
     embedding::TESTS,
