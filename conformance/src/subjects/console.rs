@@ -124,7 +124,7 @@ pub const TESTS: &[Test] = &[
         let (mut terminal, _) = socket.receive()?;
         spawned.wait()?.ok()?;
         terminal.expect("21 43").map(drop)
-    }),
+    }).peers(&[("crun", "sets the size when the program already runs")]),
     Test::new("console/terminal-without-socket-is-refused", |ctx| {
         let mut bundle = ctx.bundle()?;
         bundle.set("/process/terminal", json!(true));

@@ -238,7 +238,7 @@ pub const TESTS: &[Test] = &[
         let needles = ["nosuchtool", "executable file not found in $PATH"];
         one_line(container.exec(&["nosuchtool"])?, 255, &needles)
     })
-    .peers(&[("crun", "its code is 1")]),
+    .peers(&[("crun", "quotes the name with other words")]),
     Test::new("errors/exec-not-executable", |ctx| {
         let container = ctx.sleeper()?;
         one_line(
@@ -247,7 +247,7 @@ pub const TESTS: &[Test] = &[
             &["/etc/passwd", "permission denied"],
         )
     })
-    .peers(&[("crun", "its code is 1")]),
+    .peers(&[("crun", "does not name the program")]),
     Test::new("errors/namespace-path-absent", |ctx| {
         refused(
             ctx,
@@ -310,7 +310,10 @@ pub const TESTS: &[Test] = &[
             &["destination"],
         )
     })
-    .peers(&[("runc", "mounts it on the root"), ("crun", "1.8 has other words")]),
+    .peers(&[
+        ("runc", "mounts it on the root"),
+        ("crun", "does not say what is missing"),
+    ]),
     Test::new("errors/rlimit-unknown", |ctx| {
         let limit = json!({"type": "RLIMIT_FLAVOUR", "soft": 1, "hard": 1});
         refused(

@@ -316,7 +316,7 @@ pub const TESTS: &[Test] = &[
         check_eq!(seen["no_new_privs"], 1, "no_new_privs");
         check_eq!(seen["caps"]["effective"], json!(["KILL"]), "capabilities");
         Ok(())
-    }),
+    }).peers(&[("runc", "at times its language's start-up raises the soft limit of open files")]),
     Test::new("exec/process-file-without-capabilities-has-none", |ctx| {
         let process = json!({"args": ["/bin/probe", "see", "caps"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}});
         let seen = process_file(ctx, &process)?;

@@ -287,7 +287,7 @@ pub const TESTS: &[Test] = &[
     Test::new("sysctl/climbing-is-refused", |ctx| {
         no_sysctl(ctx, "net/../vm/swappiness", |b| b)
     })
-    .peers(&[("runc", "writes it")]),
+    .peers(&[("runc", "names only the file that it made of it")]),
     Test::new("sysctl/of-the-hosts-network-is-refused", |ctx| {
         no_sysctl(ctx, "net.ipv4.ip_forward", |b| {
             b.without_namespace("network").unmount("/sys")
