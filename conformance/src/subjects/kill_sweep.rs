@@ -29,39 +29,25 @@ const OTHERS: &[(&str, &str)] = &[(
 pub const TESTS: &[Test] = &[
     Test::new("kill-sweep/create", |ctx| sweep(ctx, "create"))
         .peers(PEERS)
-        .deadline(300),
+        .deadline(DEADLINE),
     Test::new("kill-sweep/run-detached", |ctx| sweep(ctx, "run"))
         .peers(PEERS)
-        .deadline(300),
-    Test::new("kill-sweep/start", |ctx| sweep(ctx, "start"))
-        .peers(OTHERS)
-        .deadline(300)
-        .host_only(),
-    Test::new("kill-sweep/delete", |ctx| sweep(ctx, "delete"))
-        .peers(OTHERS)
-        .deadline(300)
-        .host_only(),
-    Test::new("kill-sweep/exec", |ctx| sweep(ctx, "exec"))
-        .peers(OTHERS)
-        .deadline(300)
-        .host_only(),
-    Test::new("kill-sweep/kill", |ctx| sweep(ctx, "kill"))
-        .peers(OTHERS)
-        .deadline(300)
-        .host_only(),
-    Test::new("kill-sweep/pause", |ctx| sweep(ctx, "pause"))
-        .peers(OTHERS)
-        .deadline(300)
-        .host_only(),
-    Test::new("kill-sweep/resume", |ctx| sweep(ctx, "resume"))
-        .peers(OTHERS)
-        .deadline(300)
-        .host_only(),
-    Test::new("kill-sweep/update", |ctx| sweep(ctx, "update"))
-        .peers(OTHERS)
-        .deadline(300)
-        .host_only(),
+        .deadline(DEADLINE),
+    other("kill-sweep/start", |ctx| sweep(ctx, "start")),
+    other("kill-sweep/delete", |ctx| sweep(ctx, "delete")),
+    other("kill-sweep/exec", |ctx| sweep(ctx, "exec")),
+    other("kill-sweep/kill", |ctx| sweep(ctx, "kill")),
+    other("kill-sweep/pause", |ctx| sweep(ctx, "pause")),
+    other("kill-sweep/resume", |ctx| sweep(ctx, "resume")),
+    other("kill-sweep/update", |ctx| sweep(ctx, "update")),
 ];
+
+const DEADLINE: u64 = 300;
+
+/// A verb on a container that exists already.
+const fn other(name: &'static str, run: fn(&Ctx) -> Outcome) -> Test {
+    Test::new(name, run).peers(OTHERS).deadline(DEADLINE).host_only()
+}
 
 /// Kills for a peer: enough to show that the sweep bites.
 const SAMPLE: u32 = 40;

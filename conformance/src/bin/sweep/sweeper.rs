@@ -13,12 +13,15 @@ use crate::trace::{self, End};
 use crate::traces::{self, Places, Traces};
 
 const ID: &str = "swept";
+/// A container that has nothing to do with it and must not be touched.
+const BYSTANDER: &str = "bystander";
 /// What `delete --force` is given, and every other command.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Sweeps over all system calls of the verb; the report.
 pub fn sweep(options: &Options) -> Result<Value, String> {
     let sweeper = Sweeper::new(options)?;
+    sweeper.add_bystander()?;
     let calls = sweeper.rehearse()?;
     let before = Traces::look(&sweeper.places);
     let stride = calls.div_ceil(options.points).max(1);
@@ -41,6 +44,7 @@ pub fn sweep(options: &Options) -> Result<Value, String> {
         points += 1;
         point += stride;
     }
+    sweeper.must(&["delete", "--force", BYSTANDER])?;
     Ok(json!({
         "calls": calls,
         "points": points,
@@ -97,6 +101,25 @@ impl Sweeper<'_> {
             inherit_cpuset(group);
         }
         Ok(sweeper)
+    }
+
+    /// Starts a container of the same bundle, with a cgroup of its own.
+    fn add_bystander(&self) -> Result<(), String> {
+        let failed = |error: &dyn std::fmt::Display| format!("bystander: {error}");
+        let text = fs::read(self.options.bundle.join("config.json")).map_err(|e| failed(&e))?;
+        let mut config: Value = serde_json::from_slice(&text).map_err(|e| failed(&e))?;
+        config["linux"]["cgroupsPath"] = json!(format!("/{}/{BYSTANDER}", self.options.group));
+        config["root"]["path"] = json!(self.options.bundle.join("rootfs"));
+        let bundle = self.options.root.with_extension(BYSTANDER);
+        fs::create_dir_all(&bundle).map_err(|e| failed(&e))?;
+        fs::write(bundle.join("config.json"), config.to_string()).map_err(|e| failed(&e))?;
+        self.must(&[
+            "create",
+            "--bundle",
+            bundle.to_str().unwrap_or_default(),
+            BYSTANDER,
+        ])?;
+        self.must(&["start", BYSTANDER])
     }
 
     fn command(&self, args: &[&str]) -> Result<Command, String> {
@@ -213,7 +236,7 @@ impl Sweeper<'_> {
                 None => found.push(format!("{args:?} did not end within {DEADLINE:?}")),
             }
         }
-        let left = before.left_since(&self.places);
+        let left = before.changes(&self.places);
         if !left.is_empty() {
             traces::clear(&self.places, before);
         }

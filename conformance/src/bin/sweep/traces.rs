@@ -3,7 +3,7 @@
 //! Everything is looked at from inside the sweep's own pid and mount namespace, so that nothing of the host or of
 //! another test is seen, let alone touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -32,7 +32,7 @@ pub struct Places {
 /// What is there at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traces {
-    processes: BTreeSet<String>,
+    processes: BTreeMap<i32, String>,
     groups: BTreeSet<String>,
     mounts: BTreeSet<String>,
     files: BTreeSet<String>,
@@ -57,37 +57,51 @@ impl Traces {
             files.extend(names(dir).iter().map(|name| dir.join(name).display().to_string()));
         }
         Traces {
-            processes: processes().into_iter().map(describe).collect(),
+            processes: processes().into_iter().map(|pid| (pid, describe(pid))).collect(),
             groups,
             mounts: mounts.lines().map(String::from).collect(),
             files,
         }
     }
 
-    /// What is there now that was not there before, in words; waits a moment for it to go away.
-    pub fn left_since(&self, places: &Places) -> Vec<String> {
+    /// What is there now that was not there before, or the other way round, in words; waits a moment for it to settle.
+    pub fn changes(&self, places: &Places) -> Vec<String> {
         let start = Instant::now();
         loop {
-            let left = self.compare(&Traces::look(places));
-            if left.is_empty() || start.elapsed() > GRACE {
-                return left;
+            let changes = self.compare(&Traces::look(places));
+            if changes.is_empty() || start.elapsed() > GRACE {
+                return changes;
             }
             thread::sleep(Duration::from_millis(2));
         }
     }
 
     fn compare(&self, now: &Traces) -> Vec<String> {
+        let new = now
+            .processes
+            .iter()
+            .filter(|(pid, _)| !self.processes.contains_key(pid));
+        let mut found: Vec<String> = new.map(|(pid, what)| format!("process {pid} {what}")).collect();
+        // The bystander's must outlive everything.
+        let gone = self
+            .processes
+            .iter()
+            .filter(|(pid, _)| !now.processes.contains_key(pid));
+        found.extend(gone.map(|(pid, what)| format!("gone: process {pid} {what}")));
         let kinds = [
-            ("process", &self.processes, &now.processes),
             ("cgroup", &self.groups, &now.groups),
             ("mount", &self.mounts, &now.mounts),
             ("file", &self.files, &now.files),
         ];
-        let mut left = Vec::new();
         for (kind, before, after) in kinds {
-            left.extend(after.difference(before).map(|what| format!("{kind} {what}")));
+            found.extend(after.difference(before).map(|what| format!("{kind} {what}")));
+            found.extend(
+                before
+                    .difference(after)
+                    .map(|what| format!("gone: {kind} {what}")),
+            );
         }
-        left
+        found
     }
 }
 
@@ -96,16 +110,25 @@ pub fn clear(places: &Places, before: &Traces) {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(10) {
         thaw(places);
-        for pid in processes() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let now = Traces::look(places);
+        for pid in now
+            .processes
+            .keys()
+            .filter(|pid| !before.processes.contains_key(pid))
+        {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
         trace::reap();
-        for group in &places.groups {
-            for dir in directories(group) {
-                let _ = fs::remove_dir(dir);
-            }
+        // The deepest come last in the order of their names.
+        for group in now
+            .groups
+            .difference(&before.groups)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            let _ = fs::remove_dir(group);
         }
-        let now = Traces::look(places);
         for mount in now.mounts.difference(&before.mounts) {
             if let Some(point) = mount.split(' ').nth(4) {
                 let _ = umount2(point, MntFlags::MNT_DETACH);
@@ -114,7 +137,11 @@ pub fn clear(places: &Places, before: &Traces) {
         for file in now.files.difference(&before.files) {
             let _ = fs::remove_dir_all(file).or_else(|_| fs::remove_file(file));
         }
-        if before.compare(&Traces::look(places)).is_empty() {
+        if !before
+            .compare(&Traces::look(places))
+            .iter()
+            .any(|change| !change.starts_with("gone: "))
+        {
             return;
         }
         thread::sleep(Duration::from_millis(5));
@@ -153,7 +180,7 @@ fn describe(pid: i32) -> String {
     };
     let command = read("cmdline").replace('\0', " ");
     format!(
-        "{pid} {} {} parent {} [{}]",
+        "{} {} parent {} [{}]",
         field("Name:"),
         field("State:"),
         field("PPid:"),
