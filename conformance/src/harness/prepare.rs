@@ -16,6 +16,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("crun", "crun"),
     ("containerd", "containerd"),
     ("iproute2", "ip"),
+    // The runtimes' own `ps` runs it.
+    ("procps", "ps"),
     ("util-linux", "nsenter"),
 ];
 

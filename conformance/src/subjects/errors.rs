@@ -358,7 +358,16 @@ pub const TESTS: &[Test] = &[
     Test::new("errors/not-enough-privilege-as-a-user", |ctx| {
         let container = ctx.container(&ctx.bundle()?)?;
         fs::set_permissions(&ctx.dir, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-        let output = container.rt_create(&[]).user(1000, 1000).output()?;
+        // A copy, as the user may not be allowed to go to where the original is.
+        let runtime = ctx.dir.join(&ctx.runtime_name);
+        fs::copy(&ctx.runtime, &runtime)?;
+        let create = ctx
+            .command(&runtime)
+            .arg("--root")
+            .arg(&ctx.root)
+            .args(["create", "--bundle"]);
+        let create = create.arg(&container.bundle.dir).arg(&container.id);
+        let output = create.user(1000, 1000).output()?;
         check!(
             output.stderr.contains("user namespace") || output.stderr.contains("CAP_"),
             "{:?}",
