@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
+use crate::harness::console::Terminal;
 use crate::harness::container::eventually;
 use crate::harness::host::processes;
 use crate::harness::leftovers::remove_cgroups;
@@ -48,6 +49,7 @@ pub const TESTS: &[Test] = &[
     .peers(&[("crun", "1.8 waits for ever")]),
     Test::new("faults/signal-to-a-foreground-run", signal_to_run),
     Test::new("faults/signal-to-a-foreground-exec", signal_to_exec),
+    Test::new("faults/terminal-hangs-up", terminal_hangs_up),
     Test::new("faults/foreground-run-killed", run_killed),
     Test::new("faults/init-killed-before-start", init_killed),
     Test::new("faults/state-root-full", state_root_full)
@@ -367,6 +369,29 @@ fn signal_to_exec(ctx: &Ctx) -> Outcome {
     signal(exec.pid(), Signal::SIGTERM)?;
     exec.wait()?.exits(143)?;
     Ok(())
+}
+
+/// The window is closed: the container hears of it, and `run` does not stay behind.
+fn terminal_hangs_up(ctx: &Ctx) -> Outcome {
+    let mut bundle = ctx.bundle()?;
+    bundle.set("/process/terminal", json!(true));
+    bundle.script("trap 'touch /tmp/hung-up; exit 3' HUP; touch /tmp/ready; while :; do sleep 0.05; done");
+    let container = ctx.container(&bundle)?;
+    let (terminal, ours) = Terminal::open(24, 80)?;
+    let run = container
+        .rt_run(&[])
+        .stdio(ours.try_clone()?, ours.try_clone()?, ours.try_clone()?);
+    let mut run = run.own_terminal().spawn()?;
+    drop(ours);
+    container.await_file("/tmp/ready")?;
+    drop(terminal);
+    container.await_file("/tmp/hung-up")?;
+    eventually(Duration::from_secs(10), || {
+        check!(run.ended()?, "`run` goes on after the terminal has hung up");
+        Ok(())
+    })?;
+    check!(run.wait()?.code() != 0, "`run` without its terminal ended with 0");
+    absent(ctx, &container.id)
 }
 
 /// SIGKILL cannot be forwarded: the container goes on, and can be deleted by force.
