@@ -10,6 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::host::{Host, descendants, processes};
+use super::pace::stretch;
 
 /// The host before the test.
 #[derive(Debug)]
@@ -119,7 +120,8 @@ pub fn reap_orphans(kept: &[i32]) {
 
 /// Kills everything below a process, but not the process itself.
 pub fn kill_below(root: i32) {
-    for _ in 0..200 {
+    let begin = Instant::now();
+    while begin.elapsed() < stretch(Duration::from_secs(5)) {
         let alive = descendants(root);
         if alive.is_empty() {
             return;

@@ -219,8 +219,8 @@ impl Suite {
             }
             if Instant::now() > deadline {
                 kill_below(child.id() as i32);
-                // Gives it the chance to notice and to report; after that it goes as well.
-                std::thread::sleep(Duration::from_millis(500));
+                // What is frozen dies only after it was thawed.
+                remove_cgroups(&self.host, &prefix(dir));
                 kill_below(child.id() as i32);
                 child.kill()?;
                 child.wait()?;
