@@ -77,7 +77,10 @@ fn run_one(hook: &Hook, state: &State, place: &Place<'_>) -> Result<()> {
     }
     // What is no assignment cannot be passed on.
     command.envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
-    if let Place::Container { pidfd, flags } = place {
+    // A container may have no namespace of its own.
+    if let Place::Container { pidfd, flags } = place
+        && *flags != 0
+    {
         in_namespaces(
             &mut command,
             pidfd.try_clone_to_owned().at("duplicate pidfd")?,

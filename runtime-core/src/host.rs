@@ -17,8 +17,8 @@ pub(crate) struct Host {
     pub(crate) kcore: bool,
 }
 
-/// The oldest kernel that has all the calls of the one path: mount_setattr(2), `CLONE_INTO_CGROUP`,
-/// `cgroup.kill`, quotactl-free `openat2`.
+/// The oldest kernel that has all of the one path: the mount calls by descriptor and openat2(2), `CLONE_INTO_CGROUP`,
+/// and last `cgroup.kill`.
 const KERNEL_FLOOR: (u32, u32) = (5, 14);
 
 impl Host {

@@ -43,6 +43,39 @@ pub const TESTS: &[Test] = &[
         check_eq!(fs::read_to_string(&log)?, "first\nsecond\nthird\n", "order");
         Ok(())
     }),
+    Test::new("hooks/without-a-mount-namespace", |ctx| {
+        let mut bundle = ctx.bundle()?;
+        let log = ctx.dir.join("log");
+        for kind in ["prestart", "createRuntime", "createContainer"] {
+            let script = format!("echo {kind} >> {}", log.display());
+            bundle.push(&format!("/hooks/{kind}"), shell(&script));
+        }
+        bundle
+            .without_namespace("mount")
+            .set("/root/readonly", json!(false))
+            .args(&["sleep", "1000"]);
+        for part in ["/mounts", "/linux/maskedPaths", "/linux/readonlyPaths"] {
+            bundle.set(part, json!([]));
+        }
+        bundle.file("inside", "of the container", 0o644)?;
+        let container = ctx.started(&bundle)?;
+        check_eq!(
+            fs::read_to_string(&log)?,
+            "prestart\ncreateRuntime\ncreateContainer\n",
+            "hooks"
+        );
+        // Its root is reached by chroot, for whoever joins it as well.
+        let seen = container.exec(&["cat", "/inside"])?;
+        check_eq!(seen.ok()?.stdout, "of the container", "exec");
+        Ok(())
+    })
+    .peers(&[
+        (
+            "runc",
+            "refuses a configuration without a mount namespace, or runs exec outside of the root",
+        ),
+        ("crun", "runs exec outside of the root"),
+    ]),
     Test::new("hooks/prestart-is-given-the-state", |ctx| {
         state(ctx, "prestart", &["creating", "created"])
     }),

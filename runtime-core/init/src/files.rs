@@ -230,16 +230,6 @@ impl Context<'_> {
         ))
     }
 
-    pub(crate) fn mkdir(&mut self, at: Str, mode: u32) -> Result<(), Fail> {
-        let (parent, name) = self.parent_of(at)?;
-        let made = sys::mkdirat(parent, name.as_c_str(), mode);
-        sys::close(parent);
-        match made {
-            Err(fail) if !fail.is(libc::EEXIST) => Err(fail),
-            _ => Ok(()),
-        }
-    }
-
     pub(crate) fn mknod(&mut self, at: Str, mode: u32, device: u64, uid: u32, gid: u32) -> Result<(), Fail> {
         let (parent, name) = self.parent_of(at)?;
         let result = make_node(parent, name.as_c_str(), mode, device, uid, gid);

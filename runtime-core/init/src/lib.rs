@@ -75,7 +75,6 @@ impl Context<'_> {
             Step::SetAttr { attributes } => self.set_attr(attributes),
             Step::Place { at, target, flags } => self.place(at, target, flags),
             Step::Reattribute { at, attributes } => self.reattribute(at, attributes),
-            Step::Mkdir { at, mode } => self.mkdir(at, mode),
             Step::Mknod {
                 at,
                 mode,

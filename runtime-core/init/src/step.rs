@@ -201,13 +201,6 @@ pub enum Step {
         /// The changes.
         attributes: Attributes,
     },
-    /// Makes a directory, with what is missing above it.
-    Mkdir {
-        /// Path in the container.
-        at: Str,
-        /// Permissions.
-        mode: u32,
-    },
     /// Makes a device node.
     Mknod {
         /// Path in the container.

@@ -57,7 +57,7 @@ impl Container {
             preserve_fds: options.preserve_fds,
             extra_fds: options.extra_fds.len() as u32,
         };
-        let plan = plan_exec(&self.id, spec, process, program, choices)?;
+        let plan = plan_exec(&self.id, spec, process, program, &known.saved.rootfs, choices)?;
         let cgroup = self.cgroup(&known.saved.cgroup)?;
         let (socket, child_socket) = launch::pair()?;
         let entrance = match &options.cgroup {

@@ -339,11 +339,8 @@ impl Planner<'_> {
 
     fn root(&mut self, no_pivot: bool) -> Result<()> {
         if self.namespace(NamespaceType::Mount).is_none() {
-            if !self.spec.mounts.is_empty() {
-                return Err(Error::new(Code::InvalidConfig, "plan mounts")
-                    .operand("mounts")
-                    .reason("mounts need a mount namespace in linux.namespaces: without one they would be the host's"));
-            }
+            self.refuse_mounts()?;
+            self.hook_point();
             self.actions.push(Action::Chroot);
             return Ok(());
         }
@@ -361,14 +358,7 @@ impl Planner<'_> {
         self.mounts()?;
         self.devices();
         self.console();
-        let hooks = &self.spec.hooks;
-        if [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]
-            .iter()
-            .any(|hooks| !hooks.is_empty())
-        {
-            self.join_cgroup();
-            self.actions.push(Action::Sync(Point::Mounted));
-        }
+        self.hook_point();
         self.masks();
         self.seal();
         self.actions
@@ -386,6 +376,39 @@ impl Planner<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Without a mount namespace of its own the container has none of what is made of mounts: they would be the host's.
+    fn refuse_mounts(&self) -> Result<()> {
+        let asked = [
+            ("mounts", !self.spec.mounts.is_empty()),
+            (
+                "root.readonly",
+                self.spec.root.as_ref().is_some_and(|root| root.readonly),
+            ),
+            (
+                "process.terminal",
+                self.spec.process.as_ref().is_some_and(|process| process.terminal),
+            ),
+        ];
+        match asked.iter().find(|(_, present)| *present) {
+            Some((field, _)) => Err(Error::new(Code::InvalidConfig, "plan mounts")
+                .operand(field)
+                .reason(
+                    "needs a mount namespace in linux.namespaces: without one the mounts would be the host's",
+                )),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops for the hooks of the creation, if there are any. They find the process in its cgroup.
+    fn hook_point(&mut self) {
+        let hooks = &self.spec.hooks;
+        let due = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+        if due.iter().any(|hooks| !hooks.is_empty()) {
+            self.join_cgroup();
+            self.actions.push(Action::Sync(Point::Mounted));
+        }
     }
 
     fn console(&mut self) {

@@ -1,5 +1,7 @@
 //! The plan of a process that joins a running container.
 
+use std::path::Path;
+
 use runtime_init::Point;
 
 use super::container::Options;
@@ -8,12 +10,13 @@ use super::{Action, Plan, clone_flag};
 use crate::error::Result;
 use crate::spec::{NamespaceType, Process, Spec};
 
-/// The plan for running `process` in the container that `spec` made.
+/// The plan for running `process` in the container that `spec` made of the root file system `rootfs`.
 pub(crate) fn plan_exec(
     id: &str,
     spec: &Spec,
     process: &Process,
     program: Option<&str>,
+    rootfs: &Path,
     options: Options,
 ) -> Result<Plan> {
     let kinds = spec.linux.namespaces.iter().map(|namespace| namespace.kind);
@@ -48,7 +51,7 @@ pub(crate) fn plan_exec(
         .all(|namespace| namespace.kind != NamespaceType::Mount)
     {
         actions.push(Action::Root {
-            path: super::container::rootfs(spec, std::path::Path::new("/"))?,
+            path: rootfs.to_owned(),
         });
         actions.push(Action::Chroot);
     } else {
