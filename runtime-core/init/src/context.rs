@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char};
 
 use crate::sys::{self, Call, Fail};
-use crate::{List, Numbers, Page, Point, Program, Str};
+use crate::{List, Numbers, Page, Point, Program, Str, Supply};
 
 /// No descriptor.
 pub(crate) const NONE: i32 = -1;
@@ -85,6 +85,37 @@ impl<'a> Context<'a> {
             .numbers
             .get(start..start + numbers.len as usize)
             .unwrap_or(&[])
+    }
+
+    /// The number of a descriptor that was received.
+    pub(crate) fn supply(&self, supply: Supply) -> i32 {
+        // SAFETY: the parent has made the table as long as the number of all supplies.
+        unsafe { self.program.supplies.add(supply.0 as usize).read() }
+    }
+
+    /// Receives `count` descriptors, in as many messages as they take; they get no number below `base`.
+    pub(crate) fn receive(&mut self, count: u32, base: i32) -> Result<(), Fail> {
+        let mut received = 0;
+        while received < count as usize {
+            // SAFETY: the table is that long, and nobody else looks at it meanwhile.
+            let table = unsafe {
+                let start = self.program.supplies.add(received);
+                core::slice::from_raw_parts_mut(start, count as usize - received)
+            };
+            let got = match sys::receive_fds(self.socket, table)? {
+                // The parent is gone: nobody would know of this process.
+                0 => sys::exit(1),
+                got => got,
+            };
+            for fd in &mut table[..got] {
+                if *fd < base {
+                    let low = core::mem::replace(fd, sys::dup_above(*fd, base)?);
+                    sys::close(low);
+                }
+            }
+            received += got;
+        }
+        Ok(())
     }
 
     /// Stops at `point`. The console's master goes along with the last one.

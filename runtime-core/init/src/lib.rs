@@ -20,7 +20,7 @@ mod step;
 pub mod sys;
 
 pub use page::Page;
-pub use step::{Attributes, DirMode, List, Numbers, PlaceFlags, Point, Program, Step, Str, Target};
+pub use step::{Attributes, DirMode, List, Numbers, PlaceFlags, Point, Program, Step, Str, Supply, Target};
 pub use sys::{Call, Fail};
 
 use context::Context;
@@ -52,7 +52,8 @@ impl Context<'_> {
         match *step {
             Step::CloseFds { keep } => self.close_fds(keep),
             Step::Sync { point } => self.sync(point),
-            Step::JoinCgroup { fd } => sys::write_all(fd, b"0"),
+            Step::Receive { count, base } => self.receive(count, base),
+            Step::JoinCgroup { file } => sys::write_all(self.supply(file), b"0"),
             Step::SetNs { fd, flags, again } => self.set_ns(fd, flags, again),
             Step::Unshare { flags } => sys::unshare(flags),
             Step::OwnTime => process::own_time(),
@@ -65,7 +66,7 @@ impl Context<'_> {
             Step::Slave => sys::make_slave(),
             Step::Root { path } => self.open_root(path),
             Step::AttachRoot => self.attach_root(),
-            Step::Take { fd } => self.take_mount(fd),
+            Step::Take { mount } => self.take_mount(mount),
             Step::CloneTree { path, recursive } => self.clone_tree(path, recursive),
             Step::NewFs {
                 fs,

@@ -4,7 +4,7 @@
 use crate::context::{Context, NONE};
 use crate::files::{open_inside, open_or_make, open_plain};
 use crate::sys::{self, Call, Fail};
-use crate::{Attributes, DirMode, List, PlaceFlags, Str, Target};
+use crate::{Attributes, DirMode, List, PlaceFlags, Str, Supply, Target};
 
 const PROC_SUPER_MAGIC: i64 = libc::PROC_SUPER_MAGIC;
 const MOUNT_ATTR_RDONLY: u64 = 1;
@@ -26,8 +26,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    pub(crate) fn take_mount(&mut self, fd: i32) -> Result<(), Fail> {
-        self.set_mount(fd);
+    pub(crate) fn take_mount(&mut self, mount: Supply) -> Result<(), Fail> {
+        self.set_mount(self.supply(mount));
         Ok(())
     }
 
@@ -104,14 +104,14 @@ impl Context<'_> {
         result
     }
 
-    pub(crate) fn mask_sources(&mut self, empty: i32) -> Result<(), Fail> {
+    pub(crate) fn mask_sources(&mut self, empty: Supply) -> Result<(), Fail> {
         let null = sys::open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
         let stat = sys::statx(null)?;
         let kind = stat.stx_mode as u32 & libc::S_IFMT;
         if kind != libc::S_IFCHR || (stat.stx_rdev_major, stat.stx_rdev_minor) != NULL_DEVICE {
             return Err(Fail::new(Call::Statx, libc::ENODEV));
         }
-        (self.null, self.empty) = (null, empty);
+        (self.null, self.empty) = (null, self.supply(empty));
         Ok(())
     }
 

@@ -24,6 +24,10 @@ pub struct Numbers {
     pub len: u32,
 }
 
+/// A descriptor that the parent sends after the clone: its number among those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Supply(pub u32);
+
 /// Points at which the child stops until the parent has done its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -49,6 +53,8 @@ pub struct Program<'a> {
     pub numbers: &'a [u64],
     /// NULL-terminated pointer tables for execve(2).
     pub pointers: *mut *const c_char,
+    /// Where the numbers of the descriptors go that [`Supply`] stands for.
+    pub supplies: *mut i32,
 }
 
 /// Changes of mount attributes, see mount_setattr(2).
@@ -109,10 +115,17 @@ pub enum Step {
         /// The point.
         point: Point,
     },
+    /// Receives the descriptors that the parent has made meanwhile.
+    Receive {
+        /// How many.
+        count: u32,
+        /// The lowest number that they may have.
+        base: i32,
+    },
     /// Joins a cgroup by writing `0` to its `tasks` or `cgroup.procs`.
     JoinCgroup {
         /// That file.
-        fd: i32,
+        file: Supply,
     },
     /// Joins namespaces, see setns(2).
     SetNs {
@@ -162,7 +175,7 @@ pub enum Step {
     /// Makes a detached mount of the parent the current one.
     Take {
         /// The mount.
-        fd: i32,
+        mount: Supply,
     },
     /// Makes a detached copy of a mount of this mount namespace the current one.
     CloneTree {
@@ -224,7 +237,7 @@ pub enum Step {
     /// Gets ready to mask: checks the host's `/dev/null` and takes an empty directory.
     MaskSources {
         /// A detached, empty, read-only file system.
-        empty: i32,
+        empty: Supply,
     },
     /// Covers a path, if it exists, with `/dev/null` or an empty directory.
     Mask {

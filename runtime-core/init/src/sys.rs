@@ -142,6 +142,71 @@ pub(crate) fn write_all(fd: i32, bytes: &[u8]) -> Result<(), Fail> {
     }
 }
 
+/// Descriptors that one message can carry, see unix(7).
+pub const MAX_FDS: usize = 253;
+
+/// Receives one message and the descriptors that come with it; 0 when the other end is closed.
+pub(crate) fn receive_fds(socket: i32, into: &mut [c_int]) -> Result<usize, Fail> {
+    #[repr(C, align(8))]
+    struct Control([u8; size_of::<libc::cmsghdr>() + MAX_FDS * size_of::<c_int>() + 8]);
+    let mut control = Control([0; _]);
+    let mut byte = [0u8];
+    let vector = libc::iovec {
+        iov_base: byte.as_mut_ptr().cast(),
+        iov_len: 1,
+    };
+    // SAFETY: all zeroes is a valid msghdr.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = &vector as *const _ as *mut _;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len() as _;
+    let length = loop {
+        // SAFETY: the message and all that it points to live until the call returns, and are writable.
+        match unsafe {
+            syscall!(
+                Recv,
+                libc::SYS_recvmsg,
+                socket,
+                &mut message as *mut _,
+                libc::MSG_CMSG_CLOEXEC
+            )
+        } {
+            Err(fail) if fail.is(libc::EINTR) => {}
+            result => break result?,
+        }
+    };
+    if length == 0 {
+        return Ok(0);
+    }
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(Fail::new(Call::Recv, libc::EMFILE));
+    }
+    // SAFETY: the kernel has filled the message in.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    // SAFETY: not null, it points to the first header in the buffer, which is aligned for one.
+    let rights = !header.is_null()
+        && unsafe { ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) };
+    if !rights {
+        return Err(Fail::new(Call::Recv, libc::EPROTO));
+    }
+    // SAFETY: as above; the length counts the header.
+    let count = unsafe { ((*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize) / size_of::<c_int>() };
+    if count == 0 || count > into.len() {
+        return Err(Fail::new(Call::Recv, libc::EPROTO));
+    }
+    // SAFETY: the data are that many descriptors, and lie within the buffer.
+    let data = unsafe { core::slice::from_raw_parts(libc::CMSG_DATA(header).cast::<c_int>(), count) };
+    into[..count].copy_from_slice(data);
+    Ok(count)
+}
+
+/// A copy of `fd` with a number of `base` at least, closed by an exec.
+pub(crate) fn dup_above(fd: i32, base: i32) -> Result<i32, Fail> {
+    // SAFETY: plain numbers.
+    unsafe { syscall!(Fcntl, libc::SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, base) }.map(|fd| fd as i32)
+}
+
 /// Sends one byte, with a descriptor if it is one.
 pub(crate) fn send(socket: i32, byte: u8, fd: i32) -> Result<(), Fail> {
     #[repr(C, align(8))]

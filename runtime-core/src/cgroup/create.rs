@@ -18,25 +18,39 @@ impl Cgroup {
     ///
     /// On version 2 the controllers are enabled on the way; on version 1 a cpuset gets its parent's processors and
     /// memory nodes where `needs` names none. A cgroup that exists already is taken if it is empty and not frozen.
-    /// After an error nothing is left of it.
+    /// After an error nothing is left of it, if nobody is in it.
     pub fn create(&mut self, needs: &Resources) -> Result<()> {
-        let controllers = limits::unified_controllers(self, needs)?;
-        for index in 0..self.places.len() {
-            let made = self.places[index].make(needs, self.lenient, self.mode, &controllers);
-            if let Err(error) = made {
-                for place in self.places[..=index]
-                    .iter()
-                    .filter(|place| place.fresh || place.parents != 0)
-                {
-                    remove::undo(place);
-                }
-                return Err(error);
-            }
-        }
+        self.make(needs, |_| true)?;
         if self.lenient && self.places.iter().all(|place| place.absent) {
             tracing::warn!("no cgroup was made: permission denied in every hierarchy");
         }
         Ok(())
+    }
+
+    /// Makes what a process needs to be born in it. [`Cgroup::create`] makes the rest.
+    pub(crate) fn create_birthplace(&mut self, needs: &Resources) -> Result<()> {
+        self.make(needs, Place::is_v2)
+    }
+
+    fn make(&mut self, needs: &Resources, which: impl Fn(&Place) -> bool) -> Result<()> {
+        let controllers = limits::unified_controllers(self, needs)?;
+        for index in 0..self.places.len() {
+            let place = &mut self.places[index];
+            if place.made || !which(place) {
+                continue;
+            }
+            if let Err(error) = place.make(needs, self.lenient, self.mode, &controllers) {
+                self.undo();
+                return Err(error);
+            }
+            place.made = true;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was made here, as far as nobody is in it.
+    pub(crate) fn undo(&mut self) {
+        self.places.iter_mut().for_each(remove::undo);
     }
 
     /// Gives the cgroup to the user `uid`, who may then divide it; what belongs to it is what the kernel says may be

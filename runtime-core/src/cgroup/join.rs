@@ -39,6 +39,16 @@ impl Cgroup {
         self.entrance_at(|_| Some(""))
     }
 
+    /// Directory for `CLONE_INTO_CGROUP`, where there is version 2.
+    pub(crate) fn birthplace(&self) -> Result<Option<OwnedFd>> {
+        Ok(self.entrance_by(Place::is_v2, |_| Some(""))?.dir)
+    }
+
+    /// Number of files that a process is going to write to.
+    pub(crate) fn tasks(&self) -> usize {
+        self.present().filter(|place| !place.is_v2()).count()
+    }
+
     /// How a process joins the cgroup `sub` below this one: `path`, or on version 1 `controller,controller:path`,
     /// where it joins this one in the other hierarchies. A path out of the cgroup is refused.
     pub fn sub_entrance(&self, sub: &str) -> Result<Entrance> {
@@ -92,11 +102,19 @@ impl Cgroup {
 
     /// Opens what a process needs to join, at the path that `below` gives for each place.
     fn entrance_at<'a>(&'a self, below: impl Fn(&'a Place) -> Option<&'a str>) -> Result<Entrance> {
+        self.entrance_by(|_| true, below)
+    }
+
+    fn entrance_by<'a>(
+        &'a self,
+        which: impl Fn(&Place) -> bool,
+        below: impl Fn(&'a Place) -> Option<&'a str>,
+    ) -> Result<Entrance> {
         let mut entrance = Entrance {
             dir: None,
             tasks: Vec::with_capacity(self.places.len()),
         };
-        for place in self.present() {
+        for place in self.present().filter(|place| which(place)) {
             let mut at = place.dir();
             if let Some(below) = below(place).filter(|below| !below.is_empty()) {
                 at = layout::below(&at, below);

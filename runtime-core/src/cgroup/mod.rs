@@ -73,6 +73,8 @@ struct Place {
     fresh: bool,
     /// Whether it was left out.
     absent: bool,
+    /// Whether `create` is done with it.
+    made: bool,
 }
 
 impl Place {
@@ -243,6 +245,7 @@ impl Place {
             parents: 0,
             fresh: false,
             absent: false,
+            made: false,
         }
     }
 }

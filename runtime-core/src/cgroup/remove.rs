@@ -86,12 +86,13 @@ impl Cgroup {
     }
 }
 
-/// Takes back what `create` has made.
-pub(super) fn undo(place: &Place) {
-    if place.fresh {
-        let _ = tree::rmdir(&place.dir());
+/// Takes back what `create` has made, once: what is there later under the same name is somebody else's.
+pub(super) fn undo(place: &mut Place) {
+    if place.fresh && tree::rmdir(&place.dir()).is_err() {
+        return;
     }
     remove_parents(place);
+    (place.fresh, place.parents) = (false, 0);
 }
 
 /// Another container may have moved in, so an error ends it and is none.

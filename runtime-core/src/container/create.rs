@@ -136,14 +136,13 @@ impl Creation<'_> {
         dir.write_new(CGROUP_FILE, self.cgroup.to_line().as_bytes(), 0o600)?;
         let page = SharedPage::map(Some(page_file(dir)?.as_fd())).at("map page of init")?;
         let fifo = dir.make_fifo()?;
-        self.cgroup.create(&self.plan.resources)?;
-        self.cgroup_made = true;
-        self.cgroup.apply(&self.plan.resources, &self.plan.devices)?;
+        self.cgroup.create_birthplace(&self.plan.resources)?;
         let (socket, child_socket) = launch::pair()?;
         let inputs = Inputs {
             stdio: options.stdio,
             extra_fds: options.extra_fds,
-            entrance: self.cgroup.entrance()?,
+            birthplace: self.cgroup.birthplace()?,
+            tasks: self.cgroup.tasks(),
             fifo: Some(fifo),
             container: None,
             socket: child_socket,
@@ -158,21 +157,33 @@ impl Creation<'_> {
         };
         let namespace = pid_namespace.as_ref().map(AsFd::as_fd);
         let mut child = Child::launch(self.plan, prepared, page, socket, namespace)?;
-        loop {
-            let point = child.next_point()?;
-            match point {
-                Point::Mapped => child.map(self.host.privileged)?,
-                Point::Mounted => self.hooks(&child)?,
-                Point::Ready => break,
-            }
-            child.answer(point)?;
+        if self.plan.is_mapped() {
+            self.attend(&mut child)?;
         }
+        // From here on init makes its namespaces, and the runtime everything else.
+        self.cgroup.create(&self.plan.resources)?;
+        self.cgroup_made = true;
+        self.cgroup.apply(&self.plan.resources, &self.plan.devices)?;
+        child.supply(self.cgroup.entrance()?.tasks)?;
+        while self.attend(&mut child)? != Point::Ready {}
         child.limit()?;
         let process = self.commit(child)?;
         Ok(Created {
             container: self.container.clone(),
             process,
         })
+    }
+
+    /// Does what is due at the next point, and lets init go on unless it is the last.
+    fn attend(&mut self, child: &mut Child<'_>) -> Result<Point> {
+        let point = child.next_point()?;
+        match point {
+            Point::Mapped => child.map(self.host.privileged)?,
+            Point::Mounted => self.hooks(child)?,
+            Point::Ready => return Ok(point),
+        }
+        child.answer(point)?;
+        Ok(point)
     }
 
     /// The state that hooks get and that is saved.
@@ -248,9 +259,9 @@ impl Drop for Creation<'_> {
     fn drop(&mut self) {
         let Some(dir) = self.dir.take() else { return };
         // The child, if there was one, is gone by now: it is dropped first.
-        if self.cgroup_made
-            && let Err(error) = clear_cgroup(&self.cgroup)
-        {
+        if !self.cgroup_made {
+            self.cgroup.undo();
+        } else if let Err(error) = clear_cgroup(&self.cgroup) {
             tracing::warn!("{error}");
             return;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use runtime_init::Point;
 
 use super::{Container, ExecOptions, Known, Running, State, Status, Stdio, Stream};
+use crate::cgroup::Entrance;
 use crate::error::{At, Code, Error, Result};
 use crate::launch::{self, Child};
 use crate::plan::{Options, plan_exec};
@@ -60,19 +61,20 @@ impl Container {
         let plan = plan_exec(&self.id, spec, process, program, &known.saved.rootfs, choices)?;
         let cgroup = self.cgroup(&known.saved.cgroup)?;
         let (socket, child_socket) = launch::pair()?;
-        let entrance = match &options.cgroup {
+        let Entrance { dir, tasks } = match &options.cgroup {
             Some(sub) => cgroup.sub_entrance(sub)?,
             None => cgroup.entrance()?,
         };
-        let inputs = |entrance, options: ExecOptions, socket| Inputs {
+        let inputs = Inputs {
             stdio: options.stdio,
             extra_fds: options.extra_fds,
-            entrance,
+            birthplace: dir,
+            tasks: tasks.len(),
             fifo: None,
             container: Some(pidfd.as_fd()),
-            socket,
+            socket: child_socket,
         };
-        let prepared = Prepared::new(&plan, inputs(entrance, options, child_socket))?;
+        let prepared = Prepared::new(&plan, inputs)?;
         let page = SharedPage::map(None).at("map page of init")?;
         let joins_pid = spec
             .linux
@@ -81,6 +83,7 @@ impl Container {
             .any(|namespace| namespace.kind == NamespaceType::Pid);
         let namespace = joins_pid.then_some(pidfd.as_fd());
         let mut child = Child::launch(&plan, prepared, page, socket, namespace)?;
+        child.supply(tasks)?;
         loop {
             let point = child.next_point()?;
             if point == Point::Ready {

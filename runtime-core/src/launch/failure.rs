@@ -8,7 +8,7 @@ use crate::error::{Code, Error};
 use crate::plan::{Action, Plan};
 use crate::prepare::Prepared;
 
-pub(super) fn step_name(plan: &Plan, prepared: &Prepared, page: &Page) -> String {
+pub(super) fn step_name(plan: &Plan, prepared: &Prepared<'_>, page: &Page) -> String {
     match prepared
         .origin(page.step())
         .and_then(|action| plan.actions.get(action))
@@ -22,7 +22,12 @@ pub(super) fn step_name(plan: &Plan, prepared: &Prepared, page: &Page) -> String
 }
 
 /// Why the child ended before it was ready.
-pub(super) fn explain(plan: &Plan, prepared: &Prepared, page: &Page, status: Option<WaitStatus>) -> Error {
+pub(super) fn explain(
+    plan: &Plan,
+    prepared: &Prepared<'_>,
+    page: &Page,
+    status: Option<WaitStatus>,
+) -> Error {
     let action = prepared
         .origin(page.step())
         .and_then(|action| plan.actions.get(action));

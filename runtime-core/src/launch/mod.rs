@@ -26,7 +26,7 @@ const POINT_LIMIT: Duration = Duration::from_secs(120);
 /// A process between clone and exec. Unless it is committed it is killed and reaped when this is dropped.
 pub(crate) struct Child<'a> {
     plan: &'a Plan,
-    prepared: Prepared,
+    prepared: Prepared<'a>,
     page: SharedPage,
     socket: OwnedFd,
     pid: i32,
@@ -47,7 +47,7 @@ impl<'a> Child<'a> {
     /// Makes the process. `pid_namespace` is one to be born in; `socket` the parent's end.
     pub(crate) fn launch(
         plan: &'a Plan,
-        mut prepared: Prepared,
+        mut prepared: Prepared<'a>,
         page: SharedPage,
         socket: OwnedFd,
         pid_namespace: Option<BorrowedFd<'_>>,
@@ -133,6 +133,18 @@ impl<'a> Child<'a> {
         limits::map(self.plan, self.pid, privileged)
     }
 
+    /// Makes what init waits for beside it, and sends it. `tasks` are the files of the cgroup.
+    pub(crate) fn supply(&mut self, tasks: Vec<OwnedFd>) -> Result<()> {
+        let supplies = self.prepared.make_supplies(tasks)?;
+        match socket::supply(self.socket.as_fd(), &supplies) {
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.failure()),
+            Err(errno @ Errno::ETOOMANYREFS) => {
+                Err(Error::sys("send descriptors to init", errno as i32).hint("raise RLIMIT_NOFILE"))
+            }
+            sent => sent.at("send descriptors to init"),
+        }
+    }
+
     /// Sets what is adjusted from outside. Nothing of the caller's is touched.
     pub(crate) fn limit(&self) -> Result<()> {
         limits::adjust(self.plan, self.pid)
@@ -214,21 +226,21 @@ fn reap(pidfd: &OwnedFd) -> Option<WaitStatus> {
 const LAUNCHER_STACK: usize = 128 * 1024;
 
 /// What the launching thread works with.
-struct Job<'a> {
+struct Job<'a, 'p> {
     plan: &'a Plan,
-    prepared: &'a mut Prepared,
+    prepared: &'a mut Prepared<'p>,
     page: &'a SharedPage,
     namespace: BorrowedFd<'a>,
 }
 
-impl Job<'_> {
+impl Job<'_, '_> {
     fn run(self) -> Result<Cloned> {
         join_pid_namespace(self.namespace).at("join pid namespace")?;
         clone(self.plan, self.prepared, self.page)
     }
 }
 
-fn clone(plan: &Plan, prepared: &mut Prepared, page: &SharedPage) -> Result<Cloned> {
+fn clone(plan: &Plan, prepared: &mut Prepared<'_>, page: &SharedPage) -> Result<Cloned> {
     let (socket, cgroup) = (prepared.socket, prepared.cgroup.as_ref().map(AsRawFd::as_raw_fd));
     let cgroup = cgroup.map(crate::sys::fd::borrowed);
     clone_init(plan.clone_flags, cgroup, &prepared.program(), page, socket).map_err(|errno| {

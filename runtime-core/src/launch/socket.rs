@@ -1,15 +1,17 @@
-//! The wire between runtime and init: one byte a point each way, and a descriptor at the last one.
+//! The wire between runtime and init: one byte a point each way, what is made beside init, and the console at the last
+//! point.
 
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, sendmsg,
+    socketpair,
 };
-use runtime_init::Point;
+use runtime_init::{Point, sys};
 
 use crate::error::{At, Result};
 
@@ -41,6 +43,8 @@ pub(super) fn receive(
             MsgFlags::MSG_CMSG_CLOEXEC,
         ) {
             Err(Errno::EINTR) => {}
+            // Closed before it took what was sent to it.
+            Err(Errno::ECONNRESET) => return Ok(None),
             result => break result?,
         }
     };
@@ -77,4 +81,15 @@ fn wait_readable(socket: BorrowedFd<'_>, limit: Duration) -> Result<(), Errno> {
 /// Tells the child to go on.
 pub(super) fn answer(socket: BorrowedFd<'_>, point: Point) -> Result<(), Errno> {
     send(socket.as_raw_fd(), &[point as u8], MsgFlags::MSG_NOSIGNAL).map(drop)
+}
+
+/// Sends descriptors, in as many messages as they take.
+pub(super) fn supply(socket: BorrowedFd<'_>, fds: &[OwnedFd]) -> Result<(), Errno> {
+    let numbers: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    for numbers in numbers.chunks(sys::MAX_FDS) {
+        let byte = [IoSlice::new(&[0])];
+        let rights = [ControlMessage::ScmRights(numbers)];
+        sendmsg::<()>(socket.as_raw_fd(), &byte, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+    }
+    Ok(())
 }

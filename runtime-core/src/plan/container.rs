@@ -207,15 +207,11 @@ impl Planner<'_> {
             if self.is_new(Pid) {
                 self.actions.push(Action::Reborn);
             }
-            self.unshare(flags(&rest) | if self.is_new(Mount) { flags(&[Mount]) } else { 0 });
-        } else {
-            let at_clone: Vec<_> = new
-                .iter()
-                .copied()
-                .filter(|kind| !matches!(kind, Cgroup | Time))
-                .collect();
-            plan.clone_flags = flags(&at_clone) as u64;
+        } else if self.is_new(Pid) {
+            plan.clone_flags = flags(&[Pid]) as u64;
         }
+        // Not at the clone: a network namespace takes as long as all that the runtime does meanwhile.
+        self.unshare(flags(&rest) | if self.is_new(Mount) { flags(&[Mount]) } else { 0 });
         self.actions.push(Action::Root { path: self.rootfs()? });
         Ok(())
     }

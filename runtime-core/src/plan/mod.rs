@@ -49,6 +49,13 @@ pub(crate) struct Plan {
     pub(crate) extra_fds: u32,
 }
 
+impl Plan {
+    /// Whether init waits for what only an outsider can write, before it makes the rest of its namespaces.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.mappings.is_some() || self.time_offsets.is_some()
+    }
+}
+
 /// Identity mappings in the kernel's format, `inside outside count` a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mappings {
@@ -59,7 +66,7 @@ pub(crate) struct Mappings {
 /// Who makes a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
-    /// The runtime, ahead of the clone: what it allocates is not charged to the container.
+    /// The runtime, beside init: what it allocates is not charged to the container.
     Runtime,
     /// Init: it depends on namespaces that only init is in.
     Init,

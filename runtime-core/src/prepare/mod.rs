@@ -1,28 +1,33 @@
-//! From plan to program: opens what the steps need, makes what can be made ahead of the clone, and freezes all
-//! strings. What was opened is closed again when a [`Prepared`] is dropped; nothing else has happened by then.
+//! From plan to program: opens what init has to have from the start and freezes all strings. Everything else that the
+//! steps need is made beside init ([`Prepared::make_supplies`]) and sent to it. What was opened is closed again when a
+//! [`Prepared`] is dropped; nothing else has happened by then.
 
 mod copy_up;
 mod mounts;
 mod strings;
+mod supplies;
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
-use runtime_init::{Numbers, Program, Step};
+use runtime_init::{Numbers, Program, Step, Supply};
 
-use crate::cgroup::Entrance;
 use crate::container::{Stdio, Stream};
 use crate::error::{At, Code, Error, Result};
 use crate::plan::{Action, By, Mount, Plan, Source, clone_flag};
 use strings::Strings;
+use supplies::Supplies;
 
 /// Descriptors that come from elsewhere.
 pub(crate) struct Inputs<'a> {
     pub(crate) stdio: Stdio,
     pub(crate) extra_fds: Vec<OwnedFd>,
-    pub(crate) entrance: Entrance,
+    /// Directory for `CLONE_INTO_CGROUP`.
+    pub(crate) birthplace: Option<OwnedFd>,
+    /// How many files of the cgroup init is going to write to.
+    pub(crate) tasks: usize,
     /// The exec fifo, for a container that waits to be started.
     pub(crate) fifo: Option<OwnedFd>,
     /// The container's process, for one that joins it.
@@ -32,7 +37,7 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// A program and all that it refers to.
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<'a> {
     steps: Vec<Step>,
     /// For each step, the action that it comes from.
     origins: Vec<usize>,
@@ -44,6 +49,9 @@ pub(crate) struct Prepared {
     pub(crate) cgroup: Option<OwnedFd>,
     /// Kept open until the child has its copies.
     fds: Vec<OwnedFd>,
+    supplies: Supplies<'a>,
+    /// Their numbers in the child, once it has them.
+    numbers: Vec<i32>,
 }
 
 /// The first descriptor that no process gets on purpose.
@@ -51,9 +59,9 @@ fn first_free(plan: &Plan) -> i32 {
     (3 + plan.preserve_fds + plan.extra_fds) as i32
 }
 
-impl Prepared {
-    /// Opens and makes what `plan` needs.
-    pub(crate) fn new(plan: &Plan, inputs: Inputs<'_>) -> Result<Prepared> {
+impl<'a> Prepared<'a> {
+    /// Opens what `plan` needs from the start.
+    pub(crate) fn new(plan: &'a Plan, mut inputs: Inputs<'_>) -> Result<Prepared<'a>> {
         let socket = inputs.socket.as_raw_fd();
         let mut builder = Builder {
             base: first_free(plan),
@@ -66,28 +74,18 @@ impl Prepared {
             keep: Vec::new(),
             fifo: None,
             empty: None,
+            supplies: Supplies::default(),
         };
-        let mut inputs = inputs;
         builder.check_preserved()?;
         builder.fifo = inputs.fifo.take().map(|fifo| builder.hold(fifo)).transpose()?;
-        let Entrance { dir, tasks } = std::mem::replace(
-            &mut inputs.entrance,
-            Entrance {
-                dir: None,
-                tasks: vec![],
-            },
-        );
-        let tasks: Vec<i32> = tasks
-            .into_iter()
-            .map(|fd| builder.hold(fd))
-            .collect::<Result<_>>()?;
+        let birthplace = inputs.birthplace.take();
         for (number, action) in plan.actions.iter().enumerate() {
-            builder.add(action, &mut inputs, &tasks)?;
+            builder.add(action, &mut inputs)?;
             builder.origins.resize(builder.steps.len(), number);
         }
         let socket_fd = builder.hold(inputs.socket)?;
         debug_assert!(socket_fd >= builder.base || socket_fd == socket);
-        builder.finish(socket_fd, dir)
+        builder.finish(socket_fd, birthplace)
     }
 
     /// The program for init.
@@ -98,12 +96,18 @@ impl Prepared {
             strings: &self.strings.lists,
             numbers: &self.strings.numbers,
             pointers: self.pointers.as_mut_ptr().cast(),
+            supplies: self.numbers.as_mut_ptr(),
         }
     }
 
     /// The action that a step comes from.
     pub(crate) fn origin(&self, step: usize) -> Option<usize> {
         self.origins.get(step).copied()
+    }
+
+    /// Makes what init waits for: `tasks` are the files of the cgroup.
+    pub(crate) fn make_supplies(&self, tasks: Vec<OwnedFd>) -> Result<Vec<OwnedFd>> {
+        self.supplies.make(tasks)
     }
 
     /// Lets go of everything that the child has its own copy of.
@@ -114,7 +118,7 @@ impl Prepared {
 }
 
 /// A program in the making.
-struct Builder {
+struct Builder<'a> {
     base: i32,
     preserve: i32,
     steps: Vec<Step>,
@@ -124,13 +128,14 @@ struct Builder {
     fds: Vec<OwnedFd>,
     keep: Vec<i32>,
     fifo: Option<i32>,
-    empty: Option<i32>,
+    empty: Option<Supply>,
+    supplies: Supplies<'a>,
 }
 
 /// Stands for a list that is only known at the end.
 const LATER: Numbers = Numbers { start: 0, len: 0 };
 
-impl Builder {
+impl<'a> Builder<'a> {
     /// Keeps `fd` for the child, above the numbers that the process is going to get.
     fn hold(&mut self, fd: OwnedFd) -> Result<i32> {
         let fd = if fd.as_raw_fd() < self.base {
@@ -163,12 +168,26 @@ impl Builder {
         self.strings.bytes(path.as_os_str().as_bytes())
     }
 
-    fn add(&mut self, action: &Action, inputs: &mut Inputs<'_>, tasks: &[i32]) -> Result<()> {
+    /// What follows needs something that is made beside init, so init has to have it by then.
+    fn receive(&mut self) {
+        if self.supplies.len() == 0 {
+            self.steps.push(Step::Receive {
+                count: 0,
+                base: self.base,
+            });
+        }
+    }
+
+    fn add(&mut self, action: &'a Action, inputs: &mut Inputs<'_>) -> Result<()> {
         let step = match action {
             Action::CloseFds { .. } => Step::CloseFds { keep: LATER },
             Action::Nothing => return Ok(()),
             Action::JoinCgroup => {
-                self.steps.extend(tasks.iter().map(|&fd| Step::JoinCgroup { fd }));
+                for _ in 0..inputs.tasks {
+                    self.receive();
+                    let file = self.supplies.task();
+                    self.steps.push(Step::JoinCgroup { file });
+                }
                 return Ok(());
             }
             Action::Sync(point) => Step::Sync { point: *point },
@@ -209,7 +228,7 @@ impl Builder {
                 path: self.path(path)?,
             },
             Action::AttachRoot { path, attributes } => {
-                self.tree(path, true, attributes)?;
+                self.tree(path, true, attributes);
                 Step::AttachRoot
             }
             Action::Mount(mount) => return self.mount(mount),
@@ -237,7 +256,7 @@ impl Builder {
                 at: self.strings.str(at)?,
                 to: self.strings.str(to)?,
             },
-            Action::MaskSources => Step::MaskSources { empty: self.empty()? },
+            Action::MaskSources => Step::MaskSources { empty: self.empty() },
             Action::Mask { at } => Step::Mask {
                 at: self.strings.str(at)?,
             },
@@ -398,8 +417,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Fills in what had to wait: which descriptors stay open.
-    fn finish(mut self, socket: i32, cgroup: Option<OwnedFd>) -> Result<Prepared> {
+    /// Fills in what had to wait: which descriptors stay open, and how many follow.
+    fn finish(mut self, socket: i32, cgroup: Option<OwnedFd>) -> Result<Prepared<'a>> {
         let standard = 0..self.base;
         let mut first: Vec<i32> = standard.clone().chain(self.keep.iter().copied()).collect();
         first.sort_unstable();
@@ -407,13 +426,18 @@ impl Builder {
         let last: Vec<i32> = standard.chain(self.fifo).collect();
         let mut lists = [first, last].into_iter();
         for step in &mut self.steps {
-            if let Step::CloseFds { keep } = step {
-                let list = lists.next().unwrap_or_default();
-                *keep = self.strings.numbers(list.into_iter().map(|fd| fd as u64));
+            match step {
+                Step::CloseFds { keep } => {
+                    let list = lists.next().unwrap_or_default();
+                    *keep = self.strings.numbers(list.into_iter().map(|fd| fd as u64));
+                }
+                Step::Receive { count, .. } => *count = self.supplies.len() as u32,
+                _ => {}
             }
         }
         let pointers = self.strings.pointers();
         let (steps, origins, strings, fds) = (self.steps, self.origins, self.strings, self.fds);
+        let numbers = vec![-1; self.supplies.len()];
         Ok(Prepared {
             steps,
             origins,
@@ -422,6 +446,8 @@ impl Builder {
             socket,
             cgroup,
             fds,
+            supplies: self.supplies,
+            numbers,
         })
     }
 }
@@ -429,12 +455,10 @@ impl Builder {
 /// Where the environment starts among the pointers.
 const HOME_SLOT: u32 = 0;
 
-impl Builder {
-    fn mount(&mut self, mount: &Mount) -> Result<()> {
+impl<'a> Builder<'a> {
+    fn mount(&mut self, mount: &'a Mount) -> Result<()> {
         match (&mount.source, mount.by) {
-            (Source::Bind { path, recursive }, By::Runtime) => {
-                self.tree(path, *recursive, &mount.attributes)?
-            }
+            (Source::Bind { path, recursive }, By::Runtime) => self.tree(path, *recursive, &mount.attributes),
             (Source::Bind { path, recursive }, By::Init) => {
                 let path = self.path(path)?;
                 self.steps.push(Step::CloneTree {
@@ -448,13 +472,10 @@ impl Builder {
                         .map(|&attributes| Step::SetAttr { attributes }),
                 );
             }
-            (Source::Fs { kind, parameters }, By::Runtime) => {
-                let fd = mounts::new_fs(kind, parameters, &mount.attributes, &mount.at)?;
-                if let Some(rootfs) = &mount.copy_up {
-                    copy_up::copy_up(rootfs, &mount.at, &fd)?;
-                }
-                mounts::fill(&fd, &mount.contents, &mount.at)?;
-                self.take(fd)?;
+            (Source::Fs { .. }, By::Runtime) => {
+                self.receive();
+                let mount = self.supplies.fs(mount);
+                self.steps.push(Step::Take { mount });
             }
             (Source::Fs { kind, parameters }, By::Init) => {
                 let (fs, parameters) = (self.strings.str(kind)?, self.strings.list(parameters)?);
@@ -481,23 +502,19 @@ impl Builder {
     }
 
     /// A copy of a part of the host's tree, as the current mount.
-    fn tree(&mut self, path: &Path, recursive: bool, attributes: &[runtime_init::Attributes]) -> Result<()> {
-        let fd = mounts::clone_tree(path, recursive, attributes)?;
-        self.take(fd)
+    fn tree(&mut self, path: &'a Path, recursive: bool, attributes: &'a [runtime_init::Attributes]) {
+        self.receive();
+        let mount = self.supplies.tree(path, recursive, attributes);
+        self.steps.push(Step::Take { mount });
     }
 
-    fn take(&mut self, fd: OwnedFd) -> Result<()> {
-        let fd = self.hold(fd)?;
-        self.steps.push(Step::Take { fd });
-        Ok(())
-    }
-
-    fn empty(&mut self) -> Result<i32> {
-        if let Some(fd) = self.empty {
-            return Ok(fd);
+    fn empty(&mut self) -> Supply {
+        if let Some(empty) = self.empty {
+            return empty;
         }
-        let fd = self.hold(mounts::empty()?)?;
-        self.empty = Some(fd);
-        Ok(fd)
+        self.receive();
+        let empty = self.supplies.empty();
+        self.empty = Some(empty);
+        empty
     }
 }
