@@ -19,6 +19,8 @@ pub(crate) struct Context<'a> {
     pub(crate) root_identity: Option<(u64, u64)>,
     /// The mount that the next steps work on.
     pub(crate) mount: i32,
+    /// A mount that others go right below.
+    pub(crate) base: i32,
     /// A private procfs.
     pub(crate) proc: i32,
     /// The host's /dev/null, checked.
@@ -49,6 +51,7 @@ impl<'a> Context<'a> {
             root: NONE,
             root_identity: None,
             mount: NONE,
+            base: NONE,
             proc: NONE,
             null: NONE,
             empty: NONE,

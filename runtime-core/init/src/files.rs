@@ -255,16 +255,17 @@ impl Context<'_> {
     /// Makes the working directory current, and checks that it is inside the root.
     pub(crate) fn cwd(&mut self, path: Str, create: bool) -> Result<(), Fail> {
         let path = self.str(path);
-        let root = sys::open(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        let directory = match create {
-            true => open_or_make(root, path, Target::Directory, false),
-            false => open_inside(root, path, libc::O_PATH | libc::O_DIRECTORY),
-        };
-        sys::close(root);
-        let directory = directory?;
-        let changed = sys::fchdir(directory);
-        sys::close(directory);
-        changed?;
+        if path == c"/" {
+            sys::fchdir(self.root)?;
+        } else {
+            let directory = match create {
+                true => open_or_make(self.root, path, Target::Directory, false),
+                false => open_inside(self.root, path, libc::O_PATH | libc::O_DIRECTORY),
+            }?;
+            let changed = sys::fchdir(directory);
+            sys::close(directory);
+            changed?;
+        }
         let mut cwd = [0u8; PATH_MAX];
         match sys::getcwd(&mut cwd) {
             Ok(_) if cwd[0] != b'/' => Err(Fail::new(Call::Getcwd, libc::ENOENT)),

@@ -117,7 +117,7 @@ impl Context<'_> {
             Step::NoNewPrivileges => sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0),
             Step::Home { uid, slot } => self.home(uid, slot),
             Step::Find { candidates } => self.find(candidates),
-            Step::Signals => process::default_signals(),
+            Step::Signals => process::default_signals(self.program.ignored),
             Step::Commit => self.commit(),
             Step::Gate { fifo } => process::gate(fifo),
             Step::Seccomp { program, flags } => self.seccomp(program, flags),

@@ -1,8 +1,10 @@
 //! Steps about mounts. A mount is always a descriptor: it is made detached, given its attributes, and then moved
 //! onto a descriptor of its place.
 
+use core::ffi::CStr;
+
 use crate::context::{Context, NONE};
-use crate::files::{open_inside, open_or_make, open_plain};
+use crate::files::{open_inside, open_or_make};
 use crate::sys::{self, Call, Fail};
 use crate::{Attributes, DirMode, List, PlaceFlags, Str, Supply, Target};
 
@@ -55,6 +57,9 @@ impl Context<'_> {
     }
 
     pub(crate) fn place(&mut self, at: Str, target: Target, flags: PlaceFlags) -> Result<(), Fail> {
+        if flags.below > 0 {
+            return self.place_below(at, flags);
+        }
         let target = match target {
             Target::LikeSource if is_directory(sys::statx(self.mount)?) => Target::Directory,
             Target::LikeSource => Target::File,
@@ -63,8 +68,28 @@ impl Context<'_> {
         let place = open_or_make(self.root, self.str(at), target, flags.plain_directory)?;
         let result = self.put(place, target, flags);
         sys::close(place);
-        self.set_mount(NONE);
+        self.done(flags);
         result
+    }
+
+    /// Puts the current mount on a directory that the runtime made in a file system of its own: there is nothing to
+    /// look up, make or check.
+    fn place_below(&mut self, at: Str, flags: PlaceFlags) -> Result<(), Fail> {
+        let path = self.str(at).to_bytes_with_nul();
+        let name = path.get(flags.below as usize..).unwrap_or(b"\0");
+        let name = CStr::from_bytes_until_nul(name).unwrap_or(c"");
+        let result = sys::move_mount_at(self.mount, self.base, name);
+        self.done(flags);
+        result
+    }
+
+    /// Lets go of the current mount, which is in place.
+    fn done(&mut self, flags: PlaceFlags) {
+        if flags.base {
+            let base = core::mem::replace(&mut self.mount, NONE);
+            sys::close(core::mem::replace(&mut self.base, base));
+        }
+        self.set_mount(NONE);
     }
 
     /// Moves the current mount onto `place`, if that is a fit place for it.
@@ -87,7 +112,9 @@ impl Context<'_> {
             // A mount over the root itself would hide what was prepared and vanish with the pivot.
             return Err(Fail::new(Call::MoveMount, libc::EBUSY));
         }
-        if !flags.inside_proc && sys::fs_magic(place)? == PROC_SUPER_MAGIC {
+        // The root itself is no procfs, nor is what is on the same mount.
+        let elsewhere = stat.stx_mnt_id != root.1;
+        if !flags.inside_proc && elsewhere && sys::fs_magic(place)? == PROC_SUPER_MAGIC {
             return Err(Fail::new(Call::MoveMount, libc::EPERM));
         }
         sys::move_mount(self.mount, place)?;
@@ -98,7 +125,11 @@ impl Context<'_> {
     }
 
     pub(crate) fn reattribute(&mut self, at: Str, attributes: Attributes) -> Result<(), Fail> {
-        let place = open_inside(self.root, self.str(at), libc::O_PATH)?;
+        let path = self.str(at);
+        if path == c"/" {
+            return sys::mount_setattr(self.root, &attributes);
+        }
+        let place = open_inside(self.root, path, libc::O_PATH)?;
         let result = sys::mount_setattr(place, &attributes);
         sys::close(place);
         result
@@ -168,32 +199,24 @@ impl Context<'_> {
         }
     }
 
+    /// All three ways to the new root end with standing in it, and with the descriptor that was the start of all paths
+    /// before as the start of those after.
     pub(crate) fn pivot(&mut self) -> Result<(), Fail> {
         sys::fchdir(self.root)?;
         // Old and new root are the same directory: the old one ends up on top of the new one, and goes.
         sys::pivot_root(c".", c".")?;
-        sys::umount_detached(c".")?;
-        self.settle()
+        sys::umount_detached(c".")
     }
 
     pub(crate) fn move_root(&mut self) -> Result<(), Fail> {
         sys::fchdir(self.root)?;
         sys::move_to_root(c".")?;
-        sys::chroot(c".")?;
-        self.settle()
+        sys::chroot(c".")
     }
 
     pub(crate) fn chroot(&mut self) -> Result<(), Fail> {
         sys::fchdir(self.root)?;
-        sys::chroot(c".")?;
-        self.settle()
-    }
-
-    /// Stands in the new root, and makes it the start of all further paths.
-    fn settle(&mut self) -> Result<(), Fail> {
-        let root = open_plain(libc::AT_FDCWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        sys::close(core::mem::replace(&mut self.root, root));
-        sys::fchdir(root)
+        sys::chroot(c".")
     }
 }
 

@@ -45,9 +45,11 @@ pub(crate) fn bounding_set(keep: u64) -> Result<(), Fail> {
 
 pub(crate) fn user(uid: u32, gid: u32) -> Result<(), Fail> {
     sys::setresgid(gid)?;
-    sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0)?;
-    sys::setresuid(uid)?;
-    sys::prctl(libc::PR_SET_KEEPCAPS, 0, 0, 0)
+    if uid != 0 {
+        // Up to the exec, which ends this by itself.
+        sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0)?;
+    }
+    sys::setresuid(uid)
 }
 
 pub(crate) fn capabilities(
@@ -57,7 +59,10 @@ pub(crate) fn capabilities(
     ambient: u64,
 ) -> Result<(), Fail> {
     sys::capset(permitted, effective, inheritable)?;
-    sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0, 0)?;
+    // What is not both permitted and inheritable is not ambient any more.
+    if permitted & inheritable != 0 {
+        sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0, 0)?;
+    }
     for capability in (0..CAPABILITIES).filter(|capability| ambient & (1 << capability) != 0) {
         sys::prctl(
             libc::PR_CAP_AMBIENT,
@@ -87,9 +92,10 @@ pub(crate) fn own_stdio(uid: u32) -> Result<(), Fail> {
     Ok(())
 }
 
-pub(crate) fn default_signals() -> Result<(), Fail> {
+/// Ends what is left after a clone without handlers: signals that are ignored.
+pub(crate) fn default_signals(ignored: u64) -> Result<(), Fail> {
     const SIGNALS: i32 = 64;
-    for signal in 1..=SIGNALS {
+    for signal in (1..=SIGNALS).filter(|signal| ignored >> (signal - 1) & 1 != 0) {
         sys::default_action(signal);
     }
     sys::empty_signal_mask()

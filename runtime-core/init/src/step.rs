@@ -55,6 +55,8 @@ pub struct Program<'a> {
     pub pointers: *mut *const c_char,
     /// Where the numbers of the descriptors go that [`Supply`] stands for.
     pub supplies: *mut i32,
+    /// Signals that may be ignored, a bit each from 1 on.
+    pub ignored: u64,
 }
 
 /// Changes of mount attributes, see mount_setattr(2).
@@ -90,6 +92,10 @@ pub struct PlaceFlags {
     pub inside_proc: bool,
     /// What the new mount's root does with the mode of the directory that it covers.
     pub mode: DirMode,
+    /// Later mounts go right below this one, which nobody but the runtime had a hand in.
+    pub base: bool,
+    /// Where in its path the name of a directory starts that the runtime made in the last such base; 0: it did not.
+    pub below: u16,
 }
 
 /// The mode of a new mount's root.

@@ -400,8 +400,17 @@ pub fn open_tree(dir: i32, path: &CStr, recursive: bool) -> Result<i32, Fail> {
 
 /// Attaches the mount `from` on the file or directory `to`.
 pub fn move_mount(from: i32, to: i32) -> Result<(), Fail> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    // SAFETY: both paths are empty.
+    move_mount_to(from, to, c"", MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+/// Attaches the mount `from` on `name` in the directory `dir`; a symbolic link there is not followed.
+pub(crate) fn move_mount_at(from: i32, dir: i32, name: &CStr) -> Result<(), Fail> {
+    move_mount_to(from, dir, name, 0)
+}
+
+fn move_mount_to(from: i32, to: i32, path: &CStr, flags: u32) -> Result<(), Fail> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | flags;
+    // SAFETY: both paths end with NUL.
     unsafe {
         syscall!(
             MoveMount,
@@ -409,7 +418,7 @@ pub fn move_mount(from: i32, to: i32) -> Result<(), Fail> {
             from,
             c"".as_ptr(),
             to,
-            c"".as_ptr(),
+            path.as_ptr(),
             flags
         )
     }

@@ -14,7 +14,7 @@ use runtime_init::Point;
 use crate::error::{At, Code, Error, Result};
 use crate::plan::Plan;
 use crate::prepare::Prepared;
-use crate::sys::process::{Cloned, SharedPage, clone_init, join_pid_namespace};
+use crate::sys::process::{Births, CloneError, Cloned, SharedPage, clone_init, join_pid_namespace};
 
 pub(crate) use failure::after_commit;
 pub(crate) use limits::resource;
@@ -52,10 +52,12 @@ impl<'a> Child<'a> {
         socket: OwnedFd,
         pid_namespace: Option<BorrowedFd<'_>>,
     ) -> Result<Child<'a>> {
+        let births = pid_namespace.and_then(Births::new);
         let cloned = match pid_namespace {
-            None => clone(plan, &mut prepared, &page),
-            // Which pid namespace children get is a property of the thread: a thread of its own leaves the
-            // caller's as it is.
+            None => clone(plan, &mut prepared, &page, None),
+            Some(_) if births.is_some() => clone(plan, &mut prepared, &page, births.as_ref()),
+            // Which pid namespace children get is a property of the thread: where there is no way back, a thread of
+            // its own leaves the caller's as it is.
             Some(namespace) => {
                 let job = Job {
                     plan,
@@ -236,14 +238,24 @@ struct Job<'a, 'p> {
 impl Job<'_, '_> {
     fn run(self) -> Result<Cloned> {
         join_pid_namespace(self.namespace).at("join pid namespace")?;
-        clone(self.plan, self.prepared, self.page)
+        clone(self.plan, self.prepared, self.page, None)
     }
 }
 
-fn clone(plan: &Plan, prepared: &mut Prepared<'_>, page: &SharedPage) -> Result<Cloned> {
+fn clone(
+    plan: &Plan,
+    prepared: &mut Prepared<'_>,
+    page: &SharedPage,
+    births: Option<&Births<'_>>,
+) -> Result<Cloned> {
     let (socket, cgroup) = (prepared.socket, prepared.cgroup.as_ref().map(AsRawFd::as_raw_fd));
     let cgroup = cgroup.map(crate::sys::fd::borrowed);
-    clone_init(plan.clone_flags, cgroup, &prepared.program(), page, socket).map_err(|errno| {
+    let program = &prepared.program();
+    clone_init(plan.clone_flags, cgroup, births, program, page, socket).map_err(|error| {
+        let errno = match error {
+            CloneError::Join(errno) => return Error::sys("join pid namespace", errno as i32),
+            CloneError::Clone(errno) => errno,
+        };
         let error = Error::sys("clone process", errno as i32);
         match errno {
             Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),

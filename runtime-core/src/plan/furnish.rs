@@ -2,7 +2,9 @@
 //! of a tmpfs of the runtime's are there before it is in place. That takes a call each, without a walk, and what they
 //! allocate is not charged to the container.
 
-use runtime_init::Target;
+use std::path::Path;
+
+use runtime_init::{DirMode, Target};
 
 use super::{Action, By, Entry, Source};
 
@@ -40,6 +42,44 @@ pub(super) fn furnish(actions: &mut Vec<Action>) {
         }
     }
     actions.retain(|action| *action != Action::Nothing);
+    shorten(actions);
+}
+
+/// Lets mounts on directories that were made so be put there without a walk from the root.
+fn shorten(actions: &mut [Action]) {
+    let mut index = 0;
+    while index < actions.len() {
+        let (before, after) = actions.split_at_mut(index + 1);
+        index += 1;
+        let Some(Action::Mount(base)) = before.last_mut() else {
+            continue;
+        };
+        if base.contents.is_empty() {
+            continue;
+        }
+        let mut taken: Vec<&str> = Vec::new();
+        for action in after {
+            let Action::Mount(mount) = action else { continue };
+            // What is mounted over the base, or is a base itself, ends this one.
+            if Path::new(&base.at).starts_with(&mount.at) || !mount.contents.is_empty() {
+                break;
+            }
+            let Some(name) = child(&mount.at, &base.at) else {
+                continue;
+            };
+            let entry = base.contents.iter().find(|entry| entry.name() == name);
+            let (Some(Entry::Directory { name }), false) = (entry, taken.contains(&name)) else {
+                continue;
+            };
+            // Once only: what is on it then is not known to be fit for a mount.
+            taken.push(name);
+            let plain = mount.target == Target::Directory && mount.flags.mode == DirMode::Own;
+            if let (true, Ok(start)) = (plain, u16::try_from(base.at.len() + 1)) {
+                mount.flags.below = start;
+                base.flags.base = true;
+            }
+        }
+    }
 }
 
 /// What `action` puts right below `parent`, and whether that is all it does.
@@ -103,6 +143,15 @@ mod tests {
         })
     }
 
+    /// Where the mounts among `actions` start below a base.
+    fn below(actions: &[Action]) -> Vec<u16> {
+        let mounts = actions.iter().filter_map(|action| match action {
+            Action::Mount(mount) => Some(mount.flags.below),
+            _ => None,
+        });
+        mounts.collect()
+    }
+
     fn link(at: &str) -> Action {
         Action::Symlink {
             at: at.into(),
@@ -153,5 +202,51 @@ mod tests {
         furnish(&mut actions);
         assert_eq!(contents(&actions[0]), [""; 0]);
         assert_eq!(actions[1], link("/dev/fd"));
+    }
+
+    #[test]
+    fn directories_of_ones_own_need_no_walk_once() {
+        let mut inherits = tmpfs("/dev/own", By::Init);
+        let mut file = tmpfs("/dev/file", By::Init);
+        if let (Action::Mount(inherits), Action::Mount(file)) = (&mut inherits, &mut file) {
+            inherits.flags.mode = DirMode::Inherit;
+            file.target = Target::LikeSource;
+        }
+        let mut actions = vec![
+            tmpfs("/sys", By::Init),
+            tmpfs("/dev", By::Runtime),
+            tmpfs("/dev/pts", By::Init),
+            tmpfs("/dev/pts", By::Init),
+            tmpfs("/dev/a/b", By::Init),
+            inherits,
+            file,
+            tmpfs("/sys/fs", By::Init),
+            tmpfs("/dev/shm", By::Init),
+        ];
+        furnish(&mut actions);
+        assert_eq!(below(&actions), [0, 0, 5, 0, 0, 0, 0, 0, 5]);
+        let bases = actions
+            .iter()
+            .map(|action| matches!(action, Action::Mount(mount) if mount.flags.base));
+        assert_eq!(bases.collect::<Vec<_>>().iter().position(|&base| base), Some(1));
+    }
+
+    #[test]
+    fn what_is_covered_or_followed_by_another_is_no_base() {
+        let mut actions = vec![
+            tmpfs("/a/dev", By::Runtime),
+            tmpfs("/a", By::Init),
+            tmpfs("/a/dev/pts", By::Init),
+        ];
+        furnish(&mut actions);
+        assert_eq!(below(&actions), [0, 0, 0]);
+        let mut actions = vec![
+            tmpfs("/dev", By::Runtime),
+            tmpfs("/b", By::Runtime),
+            tmpfs("/b/c", By::Init),
+            tmpfs("/dev/pts", By::Init),
+        ];
+        furnish(&mut actions);
+        assert_eq!(below(&actions), [0, 0, 3, 0]);
     }
 }

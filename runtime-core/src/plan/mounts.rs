@@ -186,7 +186,7 @@ impl Planner<'_> {
         let mut flags = PlaceFlags {
             plain_directory: matches!(kind, "proc" | "sysfs"),
             inside_proc: kind == "proc",
-            mode: DirMode::Own,
+            ..PlaceFlags::default()
         };
         if kind == "tmpfs" {
             if !options

@@ -97,6 +97,7 @@ impl<'a> Prepared<'a> {
             numbers: &self.strings.numbers,
             pointers: self.pointers.as_mut_ptr().cast(),
             supplies: self.numbers.as_mut_ptr(),
+            ignored: u64::MAX,
         }
     }
 

@@ -1,11 +1,14 @@
 //! Making a process that runs a program of steps, and what can be done to it from outside.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use runtime_init::{Page, Program};
 
 use super::fd::owned;
@@ -62,33 +65,98 @@ pub(crate) struct Cloned {
 pub(crate) fn clone_init(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
+    births: Option<&Births<'_>>,
     program: &Program<'_>,
     page: &SharedPage,
     socket: i32,
-) -> Result<Cloned, Errno> {
+) -> Result<Cloned, CloneError> {
     const CLONE_PIDFD: u64 = 0x1000;
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // What handles a signal does so no more in the child. What ignores one goes on there until the child ends that.
+    let program = &Program {
+        ignored: ignored_signals(),
+        ..*program
+    };
     let mut pidfd = -1i32;
     // SAFETY: all zeroes is a valid clone_args.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = flags | CLONE_PIDFD | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    args.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | into;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     args.cgroup = cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64);
     let mut before = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    // SAFETY: without CLONE_VM the child has its own copy of everything, and a stack of zero means this one.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
-    if pid == 0 {
-        // SAFETY: this is the fresh child, with one thread, and the parent made the program for it.
-        unsafe { runtime_init::run(program, page.0, socket) }
-    }
-    let result = Errno::result(pid);
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    Ok(Cloned {
-        pid: result? as i32,
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
+        .map_err(CloneError::Clone)?;
+    let entered = births.map_or(Ok(()), |births| join_pid_namespace(births.there));
+    let cloned = entered.map_err(CloneError::Join).and_then(|()| {
+        // SAFETY: without CLONE_VM the child has its own copy of everything, and a stack of zero means this one.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+        if pid == 0 {
+            // SAFETY: this is the fresh child, with one thread, and the parent made the program for it.
+            unsafe { runtime_init::run(program, page.0, socket) }
+        }
+        Errno::result(pid).map_err(CloneError::Clone)
+    });
+    let left = match (entered, births) {
+        (Ok(()), Some(births)) => join_pid_namespace(births.here.as_fd()),
+        _ => Ok(()),
+    };
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(CloneError::Clone)?;
+    let cloned = Cloned {
+        pid: cloned? as i32,
         pidfd: owned(pidfd),
-    })
+    };
+    if let Err(errno) = left {
+        let _ = super::pidfd::send_signal(cloned.pidfd.as_fd(), libc::SIGKILL);
+        let _ = waitid(Id::PIDFd(cloned.pidfd.as_fd()), WaitPidFlag::WEXITED);
+        return Err(CloneError::Join(errno));
+    }
+    Ok(cloned)
+}
+
+/// What stood in the way of a new process.
+pub(crate) enum CloneError {
+    /// Going to the pid namespace to have it in, or coming back.
+    Join(Errno),
+    Clone(Errno),
+}
+
+/// The signals that may be ignored in this process, a bit each from 1 on; all of them if that is not certain: other
+/// threads could change it at any time.
+fn ignored_signals() -> u64 {
+    let mut status = [0u8; 4096];
+    let read = File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
+    let status = str::from_utf8(&status[..read.unwrap_or(0)]).unwrap_or("");
+    ignored_in(status).unwrap_or(u64::MAX)
+}
+
+fn ignored_in(status: &str) -> Option<u64> {
+    let field = |name: &str| {
+        let mut lines = status.lines().map_while(|line| line.split_once(':'));
+        lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+    };
+    if field("Threads")? != "1" {
+        return None;
+    }
+    u64::from_str_radix(field("SigIgn")?, 16).ok()
+}
+
+/// A pid namespace to have a child in, and the way back from there.
+pub(crate) struct Births<'a> {
+    there: BorrowedFd<'a>,
+    here: OwnedFd,
+}
+
+impl<'a> Births<'a> {
+    /// `None`: this thread could not come back, as from the namespace of a container that a user namespace's root has
+    /// in a pid namespace of somebody else.
+    pub(crate) fn new(there: BorrowedFd<'a>) -> Option<Births<'a>> {
+        let here = OwnedFd::from(File::open("/proc/thread-self/ns/pid_for_children").ok()?);
+        join_pid_namespace(here.as_fd()).ok()?;
+        Some(Births { there, here })
+    }
 }
 
 /// Lets children that this thread makes be born in another pid namespace.
@@ -130,4 +198,21 @@ pub(crate) fn in_namespaces(command: &mut Command, pidfd: OwnedFd, flags: i32) {
     };
     // SAFETY: the closure makes one system call, and neither allocates nor locks.
     unsafe { command.pre_exec(join) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ignored_in;
+
+    fn status(threads: u32, ignored: &str) -> String {
+        format!("Name:\tx\nUmask:\t0022\nThreads:\t{threads}\nSigQ:\t0/1\nSigIgn:\t{ignored}\n")
+    }
+
+    #[test]
+    fn what_a_single_thread_ignores_is_certain() {
+        assert_eq!(ignored_in(&status(1, "8000000000001001")), Some(1 << 63 | 0x1001));
+        assert_eq!(ignored_in(&status(2, "0000000000001000")), None);
+        assert_eq!(ignored_in(&status(1, "")), None);
+        assert_eq!(ignored_in(""), None);
+    }
 }

@@ -71,8 +71,11 @@ fn run() -> Result<serde_json::Value, String> {
         total,
         next: AtomicUsize::new(0),
     };
-    // Once before the facts are taken: what the library sets up for good is there after that.
+    // Once before the facts are taken: what the library sets up for good is there after that, and what the C library
+    // does at the first thread, which is to handle a signal of its own.
     work.container(&format!("{prefix}-first"))?;
+    let thread = std::thread::spawn(|| {});
+    thread.join().map_err(|_| "the first thread failed".to_string())?;
     sys::guard_heap();
     if !sys::heap_is_guarded() {
         return Err("a forked process could allocate: the guard does not work".to_string());
