@@ -14,6 +14,8 @@ const PATH_MAX: usize = libc::PATH_MAX as usize;
 const LINKS_MAX: usize = 40;
 const NEW_DIRECTORY: u32 = 0o755;
 const NEW_FILE: u32 = 0o644;
+/// As long as the kernel takes the key of a parameter, with its NUL.
+const KEY_MAX: usize = 256;
 
 /// A path on the stack, NUL-terminated.
 #[derive(Clone, Copy)]
@@ -90,9 +92,15 @@ pub(crate) fn open_plain(root: i32, path: &CStr, flags: i32) -> Result<i32, Fail
 pub(crate) fn open_or_make(root: i32, path: &CStr, target: Target, plain: bool) -> Result<i32, Fail> {
     let open = if plain { open_plain } else { open_inside };
     match open(root, path, libc::O_PATH) {
-        Err(fail) if fail.is(libc::ENOENT) => {}
-        result => return result,
+        Err(fail) if fail.is(libc::ENOENT) => make_path(root, path, target, plain),
+        result => result,
     }
+}
+
+/// Makes what is missing of `path`. A function of its own, as those with buffers all are: the stack that they take is
+/// touched only where they are called, and each page of it would be a fault in the child.
+#[inline(never)]
+fn make_path(root: i32, path: &CStr, target: Target, plain: bool) -> Result<i32, Fail> {
     let mut rest = PathBuffer::new();
     rest.push(path.to_bytes())?;
     for _ in 0..LINKS_MAX {
@@ -114,6 +122,7 @@ enum Walk {
 }
 
 /// Walks down `path`, making what is missing, until its end or a link that leads nowhere.
+#[inline(never)]
 fn walk(root: i32, path: &PathBuffer, target: Target) -> Result<Walk, Fail> {
     let mut done = PathBuffer::new();
     let mut parts = path
@@ -155,6 +164,7 @@ fn walk(root: i32, path: &PathBuffer, target: Target) -> Result<Walk, Fail> {
 }
 
 /// Makes `name` in `parent` and opens it. `None`: a symbolic link, whose target is missing, is in its place.
+#[inline(never)]
 fn make(parent: i32, name: &[u8], kind: Target) -> Result<Option<i32>, Fail> {
     let mut buffer = PathBuffer::new();
     buffer.push(name)?;
@@ -187,6 +197,7 @@ fn make(parent: i32, name: &[u8], kind: Target) -> Result<Option<i32>, Fail> {
 }
 
 /// The path that a link `name` in `parent` (whose own path is `above`) and the `rest` after it amount to.
+#[inline(never)]
 fn follow<'a>(
     parent: i32,
     name: &[u8],
@@ -230,6 +241,7 @@ impl Context<'_> {
         ))
     }
 
+    #[inline(never)]
     pub(crate) fn mknod(&mut self, at: Str, mode: u32, device: u64, uid: u32, gid: u32) -> Result<(), Fail> {
         let (parent, name) = self.parent_of(at)?;
         let result = make_node(parent, name.as_c_str(), mode, device, uid, gid);
@@ -237,6 +249,7 @@ impl Context<'_> {
         result
     }
 
+    #[inline(never)]
     pub(crate) fn symlink(&mut self, at: Str, to: Str) -> Result<(), Fail> {
         let (parent, name) = self.parent_of(at)?;
         let (to, name) = (self.str(to), name.as_c_str());
@@ -253,6 +266,7 @@ impl Context<'_> {
     }
 
     /// Makes the working directory current, and checks that it is inside the root.
+    #[inline(never)]
     pub(crate) fn cwd(&mut self, path: Str, create: bool) -> Result<(), Fail> {
         let path = self.str(path);
         if path == c"/" {
@@ -302,10 +316,15 @@ impl Context<'_> {
                 sys::fsconfig(fs, CStr::from_bytes_until_nul(parameter).unwrap_or(c""), None)?;
                 continue;
             };
-            let mut key = PathBuffer::new();
-            key.push(&parameter[..equals])?;
+            let mut key = [0u8; KEY_MAX];
+            let key = match key.get_mut(..equals + 1) {
+                Some(key) => key,
+                None => return Err(Fail::new(Call::Fsconfig, libc::EINVAL)),
+            };
+            key[..equals].copy_from_slice(&parameter[..equals]);
+            let key = CStr::from_bytes_until_nul(key).unwrap_or(c"");
             let value = CStr::from_bytes_until_nul(&parameter[equals + 1..]).unwrap_or(c"");
-            sys::fsconfig(fs, key.as_c_str(), Some(value))?;
+            sys::fsconfig(fs, key, Some(value))?;
         }
         Ok(())
     }

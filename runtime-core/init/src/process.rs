@@ -150,18 +150,13 @@ impl Context<'_> {
     }
 
     pub(crate) fn groups(&mut self, groups: Numbers) -> Result<(), Fail> {
-        let groups = self.numbers(groups);
-        let mut list = [0u32; GROUPS_AT_ONCE];
-        if groups.len() > list.len() {
-            return Err(Fail::new(Call::Setgroups, libc::EINVAL));
-        }
-        for (entry, &group) in list.iter_mut().zip(groups) {
-            *entry = group as u32;
-        }
-        match sys::setgroups(&list[..groups.len()]) {
-            // In a user namespace whose creator may not change groups there are none to clear either.
-            Err(fail) if fail.is(libc::EPERM) && groups.is_empty() => Ok(()),
-            result => result,
+        match self.numbers(groups) {
+            [] => match sys::setgroups(&[]) {
+                // In a user namespace whose creator may not change groups there are none to clear either.
+                Err(fail) if fail.is(libc::EPERM) => Ok(()),
+                result => result,
+            },
+            groups => set_groups(groups),
         }
     }
 
@@ -220,6 +215,18 @@ impl Context<'_> {
     }
 }
 
+#[inline(never)]
+fn set_groups(groups: &[u64]) -> Result<(), Fail> {
+    let mut list = [0u32; GROUPS_AT_ONCE];
+    let Some(list) = list.get_mut(..groups.len()) else {
+        return Err(Fail::new(Call::Setgroups, libc::EINVAL));
+    };
+    for (entry, &group) in list.iter_mut().zip(groups) {
+        *entry = group as u32;
+    }
+    sys::setgroups(list)
+}
+
 fn check_executable(path: &CStr) -> Result<(), Fail> {
     // By path, not by descriptor: the limit of those may be reached already.
     match sys::statx_at(path)?.stx_mode as u32 & libc::S_IFMT {
@@ -241,6 +248,7 @@ fn find_home(uid: u32, into: &mut [u8]) -> Option<usize> {
     found
 }
 
+#[inline(never)]
 fn scan_passwd(fd: i32, uid: u32, into: &mut [u8]) -> Option<usize> {
     /// Ends a scan through an endless file.
     const READS: usize = 4096;
@@ -294,6 +302,7 @@ fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
 
 impl Context<'_> {
     /// Makes a terminal of the container's devpts the standard streams. The master stays for the parent.
+    #[inline(never)]
     pub(crate) fn console(&mut self, width: u16, height: u16, uid: u32) -> Result<(), Fail> {
         let flags = libc::O_RDWR | libc::O_NOCTTY;
         let master = sys::openat2(

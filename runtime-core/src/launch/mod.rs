@@ -77,7 +77,12 @@ impl<'a> Child<'a> {
             }
         }?;
         prepared.release();
-        let Cloned { pid, pidfd } = cloned;
+        let Cloned {
+            pid,
+            pidfd,
+            inherited,
+        } = cloned;
+        prepared.umask = inherited.umask;
         tracing::debug!(pid, "cloned");
         let child = Child {
             plan,
@@ -138,7 +143,9 @@ impl<'a> Child<'a> {
     /// Makes what init waits for beside it, and sends it. `tasks` are the files of the cgroup.
     pub(crate) fn supply(&mut self, tasks: Vec<OwnedFd>) -> Result<()> {
         let supplies = self.prepared.make_supplies(tasks)?;
-        match socket::supply(self.socket.as_fd(), &supplies) {
+        let sent = socket::supply(self.socket.as_fd(), &supplies);
+        crate::sys::fd::close_all(supplies);
+        match sent {
             Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.failure()),
             Err(errno @ Errno::ETOOMANYREFS) => {
                 Err(Error::sys("send descriptors to init", errno as i32).hint("raise RLIMIT_NOFILE"))

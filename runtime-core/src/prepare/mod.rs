@@ -52,6 +52,8 @@ pub(crate) struct Prepared<'a> {
     supplies: Supplies<'a>,
     /// Their numbers in the child, once it has them.
     numbers: Vec<i32>,
+    /// What the runtime makes may lack these permissions at first.
+    pub(crate) umask: u32,
 }
 
 /// The first descriptor that no process gets on purpose.
@@ -108,13 +110,16 @@ impl<'a> Prepared<'a> {
 
     /// Makes what init waits for: `tasks` are the files of the cgroup.
     pub(crate) fn make_supplies(&self, tasks: Vec<OwnedFd>) -> Result<Vec<OwnedFd>> {
-        self.supplies.make(tasks)
+        self.supplies.make(tasks, self.umask)
     }
 
     /// Lets go of everything that the child has its own copy of.
     pub(crate) fn release(&mut self) {
-        self.fds.clear();
-        self.cgroup = None;
+        crate::sys::fd::close_all(
+            std::mem::take(&mut self.fds)
+                .into_iter()
+                .chain(self.cgroup.take()),
+        );
     }
 }
 
@@ -449,6 +454,7 @@ impl<'a> Builder<'a> {
             fds,
             supplies: self.supplies,
             numbers,
+            umask: 0o777,
         })
     }
 }

@@ -93,16 +93,16 @@ fn explain(error: Error, context: std::io::Result<OwnedFd>) -> Error {
     }
 }
 
-/// Puts `contents` right below the root of a file system that was just made.
-pub(super) fn fill(mount: &OwnedFd, contents: &[Entry], at: &str) -> Result<()> {
+/// Puts `contents` right below the root of a file system that was just made; `umask` may take permissions away.
+pub(super) fn fill(mount: &OwnedFd, contents: &[Entry], at: &str, umask: u32) -> Result<()> {
     for entry in contents {
         let name = entry.name();
-        make(mount, entry).map_err(|error| error.operand(format!("{at}/{name}")))?;
+        make(mount, entry, umask).map_err(|error| error.operand(format!("{at}/{name}")))?;
     }
     Ok(())
 }
 
-fn make(mount: &OwnedFd, entry: &Entry) -> Result<()> {
+fn make(mount: &OwnedFd, entry: &Entry, umask: u32) -> Result<()> {
     let name = c_string(entry.name().as_bytes())?;
     let fd = mount.as_raw_fd();
     // What the caller's umask took away has to be given back: the umask itself is shared with other threads.
@@ -114,7 +114,10 @@ fn make(mount: &OwnedFd, entry: &Entry) -> Result<()> {
     match entry {
         Entry::Directory { .. } => {
             sys::mkdirat(fd, &name, DIRECTORY_MODE).map_err(|fail| failed("make directory", fail))?;
-            chmod(DIRECTORY_MODE)
+            if DIRECTORY_MODE & umask != 0 {
+                chmod(DIRECTORY_MODE)?;
+            }
+            Ok(())
         }
         Entry::Symlink { to, .. } => {
             let to = c_string(to.as_bytes())?;
@@ -128,7 +131,8 @@ fn make(mount: &OwnedFd, entry: &Entry) -> Result<()> {
             ..
         } => {
             sys::mknodat(fd, &name, *mode, *device).map_err(|fail| failed("make device", fail))?;
-            if (*uid, *gid) != (0, 0) {
+            let owned = (*uid, *gid) != (0, 0);
+            if owned {
                 let owner = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
                 fchownat(
                     mount,
@@ -139,7 +143,11 @@ fn make(mount: &OwnedFd, entry: &Entry) -> Result<()> {
                 )
                 .at("set owner")?;
             }
-            chmod(*mode)
+            // A change of owner can take bits away, too.
+            if owned || mode & umask != 0 {
+                chmod(*mode)?;
+            }
+            Ok(())
         }
     }
 }

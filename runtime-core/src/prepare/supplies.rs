@@ -61,8 +61,8 @@ impl<'a> Supplies<'a> {
         Supply(self.0.len() as u32 - 1)
     }
 
-    /// Makes them.
-    pub(super) fn make(&self, tasks: Vec<OwnedFd>) -> Result<Vec<OwnedFd>> {
+    /// Makes them, where `umask` may take permissions away.
+    pub(super) fn make(&self, tasks: Vec<OwnedFd>, umask: u32) -> Result<Vec<OwnedFd>> {
         let mut tasks = tasks.into_iter();
         let make = |kind: &Kind<'_>| match *kind {
             Kind::Tree {
@@ -70,7 +70,7 @@ impl<'a> Supplies<'a> {
                 recursive,
                 attributes,
             } => mounts::clone_tree(path, recursive, attributes),
-            Kind::Fs(mount) => fs(mount),
+            Kind::Fs(mount) => fs(mount, umask),
             Kind::Empty => mounts::empty(),
             Kind::Task => tasks.next().ok_or_else(|| {
                 Error::new(Code::Cgroup, "join cgroup").reason("a hierarchy was unmounted meanwhile")
@@ -80,7 +80,7 @@ impl<'a> Supplies<'a> {
     }
 }
 
-fn fs(mount: &Mount) -> Result<OwnedFd> {
+fn fs(mount: &Mount, umask: u32) -> Result<OwnedFd> {
     let Source::Fs { kind, parameters } = &mount.source else {
         return Err(Error::new(Code::InvalidConfig, "make file system").operand(&mount.at));
     };
@@ -88,6 +88,6 @@ fn fs(mount: &Mount) -> Result<OwnedFd> {
     if let Some(rootfs) = &mount.copy_up {
         copy_up::copy_up(rootfs, &mount.at, &fd)?;
     }
-    mounts::fill(&fd, &mount.contents, &mount.at)?;
+    mounts::fill(&fd, &mount.contents, &mount.at, umask)?;
     Ok(fd)
 }

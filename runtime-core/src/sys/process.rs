@@ -57,6 +57,7 @@ impl Drop for SharedPage {
 pub(crate) struct Cloned {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
+    pub(crate) inherited: Inherited,
 }
 
 /// Makes a copy of this thread in new namespaces and, if asked, a v2 cgroup, which runs `program`.
@@ -74,8 +75,9 @@ pub(crate) fn clone_init(
     const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     // What handles a signal does so no more in the child. What ignores one goes on there until the child ends that.
+    let inherited = Inherited::read();
     let program = &Program {
-        ignored: ignored_signals(),
+        ignored: inherited.ignored,
         ..*program
     };
     let mut pidfd = -1i32;
@@ -107,6 +109,7 @@ pub(crate) fn clone_init(
     let cloned = Cloned {
         pid: cloned? as i32,
         pidfd: owned(pidfd),
+        inherited,
     };
     if let Err(errno) = left {
         let _ = super::pidfd::send_signal(cloned.pidfd.as_fd(), libc::SIGKILL);
@@ -123,24 +126,44 @@ pub(crate) enum CloneError {
     Clone(Errno),
 }
 
-/// The signals that may be ignored in this process, a bit each from 1 on; all of them if that is not certain: other
-/// threads could change it at any time.
-fn ignored_signals() -> u64 {
-    let mut status = [0u8; 4096];
-    let read = File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
-    let status = str::from_utf8(&status[..read.unwrap_or(0)]).unwrap_or("");
-    ignored_in(status).unwrap_or(u64::MAX)
+/// What children take over from this process, and where it must not be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inherited {
+    /// The signals that may be ignored, a bit each from 1 on.
+    ignored: u64,
+    /// The permissions that new files may not get.
+    pub(crate) umask: u32,
 }
 
-fn ignored_in(status: &str) -> Option<u64> {
-    let field = |name: &str| {
-        let mut lines = status.lines().map_while(|line| line.split_once(':'));
-        lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+impl Inherited {
+    /// Everything, as other threads could change it at any time.
+    const UNKNOWN: Inherited = Inherited {
+        ignored: u64::MAX,
+        umask: 0o777,
     };
-    if field("Threads")? != "1" {
-        return None;
+
+    #[inline(never)]
+    fn read() -> Inherited {
+        let mut status = [0u8; 4096];
+        let read = File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
+        let status = str::from_utf8(&status[..read.unwrap_or(0)]).unwrap_or("");
+        Inherited::parse(status).unwrap_or(Inherited::UNKNOWN)
     }
-    u64::from_str_radix(field("SigIgn")?, 16).ok()
+
+    /// From /proc/<pid>/status. `None`: it is not certain.
+    fn parse(status: &str) -> Option<Inherited> {
+        let field = |name: &str| {
+            let mut lines = status.lines().map_while(|line| line.split_once(':'));
+            lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+        };
+        if field("Threads")? != "1" {
+            return None;
+        }
+        Some(Inherited {
+            ignored: u64::from_str_radix(field("SigIgn")?, 16).ok()?,
+            umask: u32::from_str_radix(field("Umask")?, 8).ok()?,
+        })
+    }
 }
 
 /// A pid namespace to have a child in, and the way back from there.
@@ -202,17 +225,19 @@ pub(crate) fn in_namespaces(command: &mut Command, pidfd: OwnedFd, flags: i32) {
 
 #[cfg(test)]
 mod tests {
-    use super::ignored_in;
+    use super::Inherited;
 
     fn status(threads: u32, ignored: &str) -> String {
-        format!("Name:\tx\nUmask:\t0022\nThreads:\t{threads}\nSigQ:\t0/1\nSigIgn:\t{ignored}\n")
+        format!("Name:\tx\nUmask:\t0027\nThreads:\t{threads}\nSigQ:\t0/1\nSigIgn:\t{ignored}\n")
     }
 
     #[test]
-    fn what_a_single_thread_ignores_is_certain() {
-        assert_eq!(ignored_in(&status(1, "8000000000001001")), Some(1 << 63 | 0x1001));
-        assert_eq!(ignored_in(&status(2, "0000000000001000")), None);
-        assert_eq!(ignored_in(&status(1, "")), None);
-        assert_eq!(ignored_in(""), None);
+    fn what_a_single_thread_has_is_certain() {
+        let (ignored, umask) = (1 << 63 | 0x1001, 0o027);
+        let inherited = Inherited::parse(&status(1, "8000000000001001"));
+        assert_eq!(inherited, Some(Inherited { ignored, umask }));
+        assert_eq!(Inherited::parse(&status(2, "0000000000001000")), None);
+        assert_eq!(Inherited::parse(&status(1, "")), None);
+        assert_eq!(Inherited::parse(""), None);
     }
 }
