@@ -77,7 +77,7 @@ fn activated() -> u32 {
             .ok()
             .and_then(|value| value.parse::<u32>().ok())
     };
-    if read("LISTEN_PID") == Some(std::process::id()) {
+    if read("LISTEN_PID").is_some_and(|pid| pid == std::process::id()) {
         read("LISTEN_FDS").unwrap_or(0).min(1 << 20)
     } else {
         0

@@ -6,14 +6,13 @@
 //! then cannot be opened for writing. The mount shares the file's pages; nothing is copied.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime_core::{Error, Result};
 
 use crate::sys;
@@ -47,11 +46,10 @@ pub fn enter() -> Result<()> {
 /// Whether the file that runs is on a read-only mount, or sealed. Both are properties of the file itself, so
 /// no caller can pretend them.
 fn is_protected() -> nix::Result<bool> {
-    let by_path = open(libc::O_PATH)?;
-    if fstatvfs(&by_path)?.flags().contains(FsFlags::ST_RDONLY) {
+    if statvfs(SELF)?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(true);
     }
-    let seals = fcntl(&open(0)?, FcntlArg::F_GET_SEALS).unwrap_or(0);
+    let seals = fcntl(&open()?, FcntlArg::F_GET_SEALS).unwrap_or(0);
     Ok(SealFlag::from_bits_truncate(seals).contains(seal()))
 }
 
@@ -67,17 +65,13 @@ fn read_only_mount() -> nix::Result<OwnedFd> {
 
 fn sealed_copy() -> nix::Result<OwnedFd> {
     let mut copy = File::from(sys::memory_file(c"oci-rt")?);
-    std::io::copy(&mut open(0)?, &mut copy).map_err(errno)?;
+    std::io::copy(&mut open()?, &mut copy).map_err(errno)?;
     fcntl(&copy, FcntlArg::F_ADD_SEALS(seal()))?;
     Ok(copy.into())
 }
 
-fn open(flags: i32) -> nix::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(SELF)
-        .map_err(errno)
+fn open() -> nix::Result<File> {
+    File::open(SELF).map_err(errno)
 }
 
 fn errno(error: std::io::Error) -> Errno {
@@ -87,6 +81,7 @@ fn errno(error: std::io::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
     use std::os::fd::AsRawFd;
 
     #[test]

@@ -1,9 +1,10 @@
 //! Facts about the host, probed once.
 
-use std::fs;
+use std::path::Path;
 
 use crate::cgroup::Layout;
 use crate::error::{At, Code, Error, Result};
+use crate::sys::kernel_file;
 
 /// What the plan has to know of the host.
 #[derive(Debug, Clone)]
@@ -22,13 +23,15 @@ pub(crate) struct Host {
 const KERNEL_FLOOR: (u32, u32) = (5, 14);
 
 impl Host {
-    /// Looks at the host.
-    pub(crate) fn probe() -> Result<Host> {
-        check_kernel(&release()?)?;
-        let map = fs::read_to_string("/proc/self/uid_map").at_path("read", "/proc/self/uid_map")?;
+    /// Looks at the host, of which the layout of cgroups is known.
+    pub(crate) fn probe(cgroups: Layout) -> Result<Host> {
+        let system = nix::sys::utsname::uname().at("read kernel release")?;
+        check_kernel(&system.release().to_string_lossy())?;
+        let map = "/proc/self/uid_map";
+        let map = kernel_file::text(Path::new(map)).at_path("read", map)?;
         let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
         Ok(Host {
-            cgroups: Layout::probe()?,
+            cgroups,
             privileged: may_administer()?,
             user_namespace: !whole,
             kcore: nix::unistd::access("/proc/kcore", nix::unistd::AccessFlags::F_OK).is_ok(),
@@ -39,12 +42,6 @@ impl Host {
 fn may_administer() -> Result<bool> {
     caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN)
         .map_err(|error| Error::new(Code::System, "read own capabilities").reason(error.to_string()))
-}
-
-fn release() -> Result<String> {
-    let release =
-        fs::read_to_string("/proc/sys/kernel/osrelease").at_path("read", "/proc/sys/kernel/osrelease")?;
-    Ok(release.trim().to_owned())
 }
 
 /// Refuses kernels below the floor with one clear error, instead of failing somewhere in the middle.

@@ -25,7 +25,7 @@ mod testing;
 pub use bundle::Bundle;
 pub use bundle::spec;
 pub use container::{
-    CgroupDriver, Container, CreateOptions, Created, ExecOptions, Explained, Running, Runtime, State, Status,
-    Stdio, Stream,
+    CgroupDriver, Container, CreateOptions, Created, ExecOptions, Executor, Explained, Running, Runtime,
+    State, Status, Stdio, Stream,
 };
 pub use error::{Code, Error, Result};

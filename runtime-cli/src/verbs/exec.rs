@@ -52,8 +52,9 @@ pub const COMMAND: Command = Command {
 
 fn run(call: &Call) -> Result<u8> {
     let matches = call.matches;
-    let container = call.container()?;
-    let mut process = process::described(matches, || Ok(container.config()?.process.unwrap_or_default()))?;
+    let executor = call.container()?.executor()?;
+    let own = || executor.config().process.clone().unwrap_or_default();
+    let mut process = process::described(matches, own)?;
     let detached = matches.switch("detach");
     if process.terminal
         && !detached
@@ -81,7 +82,7 @@ fn run(call: &Call) -> Result<u8> {
     } else {
         Some(Foreground::prepare(true)?)
     };
-    let mut running = container.exec(&process, options)?;
+    let mut running = executor.exec(&process, options)?;
     let console = running.take_console();
     let reported = reports
         .send(running.pid(), running.pidfd(), console)

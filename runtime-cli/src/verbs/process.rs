@@ -10,13 +10,13 @@ use crate::command::invalid;
 use crate::input;
 
 /// Reads the process that the command line describes. `own` says what the container itself runs.
-pub fn described(matches: &Matches, own: impl FnOnce() -> Result<Process>) -> Result<Process> {
+pub fn described(matches: &Matches, own: impl FnOnce() -> Process) -> Result<Process> {
     let process = match matches.path("process") {
-        None => changed(matches, own()?)?,
+        None => changed(matches, own())?,
         Some(path) => {
             let process: Process = input::json(&path)?;
             let env = if process.env.is_empty() {
-                own()?.env
+                own().env
             } else {
                 process.env
             };
@@ -168,7 +168,7 @@ mod tests {
     fn read(line: &[&str]) -> Result<Process> {
         described(
             &crate::cli::matches(&super::super::exec::COMMAND, line).unwrap(),
-            || Ok(own()),
+            own,
         )
     }
 

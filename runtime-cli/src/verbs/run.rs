@@ -76,7 +76,7 @@ fn attend(creation: Creation, keep: bool, subreaper: bool) -> Result<u8> {
         Ok(code) => code,
         Err(error) => return Err(removed(&runtime, &id, error)),
     };
-    if !keep && let Err(error) = running.container().delete() {
+    if !keep && let Err(error) = running.delete() {
         // The process's exit code is what was asked for; what is left is told about.
         tracing::error!(id, "cannot delete the container: {error}");
     }

@@ -24,10 +24,7 @@ fn run(call: &Call) -> Result<u8> {
     let container = call.container()?;
     // Only these hooks run inside the container; without them nothing is started here that could reach for
     // this program.
-    if container
-        .config()
-        .is_ok_and(|config| !config.hooks.start_container.is_empty())
-    {
+    if container.has_start_hooks()? {
         guard::enter()?;
     }
     container.start()?;

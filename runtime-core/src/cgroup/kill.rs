@@ -16,7 +16,7 @@ use nix::unistd::{Whence, lseek};
 use super::remove::Pause;
 use super::{Cgroup, Place, file, tree};
 use crate::error::{Code, Error, Result};
-use crate::sys::pidfd;
+use crate::sys::{kernel_file, pidfd};
 
 /// How long a cgroup may take to freeze.
 const FREEZE: Duration = Duration::from_secs(10);
@@ -142,7 +142,7 @@ impl Cgroup {
             }
         };
         self.freezer("").is_ok_and(|place| {
-            file::read(&place.dir().join(name(place))).is_ok_and(|state| state.trim() == "1")
+            kernel_file::text(&place.dir().join(name(place))).is_ok_and(|state| state.trim() == "1")
         })
     }
 

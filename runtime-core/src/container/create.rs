@@ -9,20 +9,20 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use runtime_init::{Page, Point};
 
-use super::dir::StateDir;
+use super::dir::{STATE, StateDir};
 use super::identity::ProcessIdentity;
 use super::lock::Lock;
 use super::remove::clear_cgroup;
 use super::state::{self, FORMAT, Saved};
 use super::{
-    CGROUP_FILE, CONFIG_FILE, CgroupDriver, Container, CreateOptions, Created, Explained, PAGE_FILE, Runtime,
-    START_LIMIT, State, Status,
+    CGROUP_FILE, CONFIG_FILE, CgroupDriver, Container, CreateOptions, Created, Explained, Opened, PAGE_FILE,
+    Runtime, START_LIMIT, State, Status,
 };
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::error::{At, Code, Error, Result};
 use crate::host::Host;
-use crate::launch::{self, Child, Process};
+use crate::launch::{self, Child};
 use crate::plan::{self, Options, Plan};
 use crate::prepare::{Inputs, Prepared};
 use crate::spec::{Hooks, NamespaceType, Spec};
@@ -52,6 +52,7 @@ impl Runtime {
             dir: Some(dir),
             cgroup_made: false,
             _lock: lock,
+            saved: None,
             hooked: None,
         };
         creation.run(options)
@@ -121,6 +122,8 @@ struct Creation<'a> {
     dir: Option<StateDir>,
     /// Held until the container is complete or gone.
     _lock: Lock,
+    /// What is written, but not known yet.
+    saved: Option<Saved>,
     /// What hooks were told, if any ran.
     hooked: Option<State>,
 }
@@ -132,7 +135,6 @@ impl Creation<'_> {
             .dir
             .as_ref()
             .ok_or_else(|| Error::new(Code::State, "create"))?;
-        dir.write_new(CONFIG_FILE, &self.bundle.json()?, 0o600)?;
         dir.write_new(CGROUP_FILE, self.cgroup.to_line().as_bytes(), 0o600)?;
         let page = SharedPage::map(Some(page_file(dir)?.as_fd())).at("map page of init")?;
         let fifo = dir.make_fifo()?;
@@ -165,13 +167,14 @@ impl Creation<'_> {
         self.cgroup_made = true;
         self.cgroup.apply(&self.plan.resources, &self.plan.devices)?;
         child.supply(self.cgroup.entrance()?.tasks)?;
+        // Nobody needs these files yet, so they are written while init works.
+        if let Some(dir) = &self.dir {
+            dir.write_new(CONFIG_FILE, &self.bundle.json()?, 0o600)?;
+        }
+        self.stage(&child)?;
         while self.attend(&mut child)? != Point::Ready {}
         child.limit()?;
-        let process = self.commit(child)?;
-        Ok(Created {
-            container: self.container.clone(),
-            process,
-        })
+        self.commit(child)
     }
 
     /// Does what is due at the next point, and lets init go on unless it is the last.
@@ -212,9 +215,28 @@ impl Creation<'_> {
         }
     }
 
+    /// Writes the state, once for each process that init has been.
+    fn stage(&mut self, child: &Child<'_>) -> Result<&Saved> {
+        let saved = match self
+            .saved
+            .take()
+            .filter(|saved| saved.init_process_pid == child.pid())
+        {
+            Some(saved) => saved,
+            None => {
+                let identity = ProcessIdentity::of(child.pid(), child.pidfd()?)?;
+                let saved = self.saved(child.pid(), identity);
+                if let Some(dir) = &self.dir {
+                    saved.stage(dir)?;
+                }
+                saved
+            }
+        };
+        Ok(self.saved.insert(saved))
+    }
+
     fn hooks(&mut self, child: &Child<'_>) -> Result<()> {
-        let identity = ProcessIdentity::of(child.pid(), child.pidfd()?)?;
-        let state = self.saved(child.pid(), identity).report(Status::Creating);
+        let state = self.stage(child)?.clone().report(Status::Creating);
         self.hooked = Some(state.clone());
         let hooks = &self.bundle.spec().hooks;
         let runtime = hooks::Place::Runtime;
@@ -243,15 +265,22 @@ impl Creation<'_> {
     }
 
     /// Makes the container known, then lets its process off the leash.
-    fn commit(&mut self, mut child: Child<'_>) -> Result<Process> {
-        let identity = ProcessIdentity::of(child.pid(), child.pidfd()?)?;
-        let saved = self.saved(child.pid(), identity);
-        if let Some(dir) = &self.dir {
-            saved.save(dir)?;
-        }
+    fn commit(mut self, mut child: Child<'_>) -> Result<Created> {
+        let saved = self.stage(&child)?.clone();
+        let lost = || Error::new(Code::State, "create");
+        self.dir.as_ref().ok_or_else(lost)?.publish(STATE)?;
         child.answer(Point::Ready)?;
-        self.dir = None;
-        child.commit()
+        // From here on it is a container like any other.
+        let dir = self.dir.take().ok_or_else(lost)?;
+        Ok(Created {
+            container: self.container.clone(),
+            process: child.commit()?,
+            opened: Opened {
+                dir,
+                saved,
+                cgroup: self.cgroup.clone(),
+            },
+        })
     }
 }
 
@@ -332,35 +361,42 @@ impl Container {
         let dir = self.open()?;
         let lock = dir.lock()?;
         let known = self.ready(&dir)?;
-        match known.status {
-            Status::Created => {}
-            Status::Stopped => {
+        self.start_at(&dir, lock, &known.saved, (known.status, known.gate))
+    }
+
+    /// Starts what `saved` is about, if it waits at the gate.
+    pub(super) fn start_at(
+        &self,
+        dir: &StateDir,
+        lock: Lock,
+        saved: &Saved,
+        now: (Status, Option<OwnedFd>),
+    ) -> Result<()> {
+        let gate = match now {
+            (Status::Created, Some(gate)) => gate,
+            (Status::Stopped, _) => {
                 return Err(Error::new(Code::NotRunning, "start container")
                     .operand(&self.id)
                     .reason("cannot start a container that has stopped"));
             }
-            Status::Running => {
+            (Status::Running, _) => {
                 return Err(Error::new(Code::WrongState, "start container")
                     .operand(&self.id)
                     .reason("cannot start an already running container"));
             }
-            status => return Err(self.wrong_state("start container", status)),
-        }
-        let gate = dir.open_fifo_writer()?;
-        // Most containers have no hooks here: then there is no need to read the configuration again.
-        let spec = if known.saved.later_hooks {
-            Some(self.config_of(&dir)?)
-        } else {
-            None
+            (status, _) => return Err(self.wrong_state("start container", status)),
         };
-        let program = known.saved.program.clone();
-        let hooked = spec.map(|spec| (spec, known.saved.report(Status::Created)));
+        // Most containers have no hooks here: then there is no need to read the configuration again.
+        let hooked = match saved.later_hooks {
+            true => Some((self.config_of(dir)?, saved.clone().report(Status::Created))),
+            false => None,
+        };
         if let Some((spec, state)) = &hooked {
             self.start_container_hooks(spec, state)
                 .inspect_err(|_| self.give_up())?;
         }
         nix::unistd::write(&gate, &[0]).at("open the gate")?;
-        self.await_exec(&dir, &gate, &program)?;
+        self.await_exec(dir, &gate, &saved.program)?;
         dir.remove_fifo()?;
         drop(lock);
         let Some((spec, state)) = hooked else {

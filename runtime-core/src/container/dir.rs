@@ -18,7 +18,7 @@ use nix::unistd::{UnlinkatFlags, mkdir, mkfifoat, unlinkat};
 
 use super::lock::{self, Lock};
 use crate::error::{At, Code, Error, Result};
-use crate::sys::dirents::{Kind, entries};
+use crate::sys::dirents::{Kind, entries, exists};
 
 #[cfg(test)]
 mod tests;
@@ -117,11 +117,11 @@ impl StateRoot {
             }
             // Until it is locked the directory may be removed, and even be made again by somebody else: then the
             // name is theirs if they have put anything there, and ours otherwise.
-            let claimed = self.open(id).and_then(|dir| dir.lock().map(|lock| (dir, lock)));
-            let (dir, lock) = match claimed {
+            let dir = match self.open(id) {
                 Err(error) if error.code() == Code::NotFound => continue,
-                claimed => claimed?,
+                dir => dir?,
             };
+            let lock = lock::lock(dir.fd(), &path, LOCK_LIMIT)?;
             match entries(dir.fd()) {
                 Ok(found) if found.is_empty() => return Ok((dir, lock)),
                 Ok(_) => return Err(taken()),
@@ -192,6 +192,11 @@ fn directory() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
 }
 
+/// One name, so that whatever a killed writer leaves is used again.
+fn temporary(name: &str) -> String {
+    format!(".{name}")
+}
+
 fn unknown(id: &str) -> Error {
     Error::new(Code::NotFound, "find container")
         .operand(id)
@@ -243,11 +248,10 @@ impl StateDir {
         Ok(lock)
     }
 
-    /// The number of links would say less: some file systems count none for directories.
     fn check_alive(&self) -> Result<()> {
-        match entries(self.fd()) {
-            Ok(_) => Ok(()),
-            Err(Errno::ENOENT) => Err(unknown(&self.id)),
+        match exists(self.fd()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(unknown(&self.id)),
             Err(errno) => Err(errno).at_path("read state directory", &self.path),
         }
     }
@@ -257,18 +261,15 @@ impl StateDir {
         self.put(name, bytes, mode, OFlag::O_EXCL)
     }
 
-    /// Writes a file; who reads it sees all of the old or all of the new content. Needs the lock.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        // One name, so that whatever a killed writer leaves is used again.
-        let temporary = format!(".{name}");
-        let written = self.put(&temporary, bytes, mode, OFlag::O_TRUNC).and_then(|()| {
-            renameat(&self.fd, temporary.as_str(), &self.fd, name).at_path("replace", self.path.join(name))
-        });
-        if written.is_err() {
-            // The first error is the one to report.
-            let _ = unlinkat(&self.fd, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-        }
-        written
+    /// Writes what [`publish`](Self::publish) makes the content of a file: who reads that sees all of the old or all
+    /// of the new content. Needs the lock.
+    pub(crate) fn stage(&self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        self.put(&temporary(name), bytes, mode, OFlag::O_TRUNC)
+    }
+
+    /// Makes what was staged the content of a file, all at once. Needs the lock.
+    pub(crate) fn publish(&self, name: &str) -> Result<()> {
+        renameat(&self.fd, temporary(name).as_str(), &self.fd, name).at_path("replace", self.path.join(name))
     }
 
     fn put(&self, name: &str, bytes: &[u8], mode: u32, how: OFlag) -> Result<()> {
@@ -316,29 +317,11 @@ impl StateDir {
         openat(&self.fd, FIFO, flags, Mode::empty()).at_path("open exec fifo", path())
     }
 
-    /// Opens the gate's outer end: a byte written there lets init go on. Never waits.
-    pub(crate) fn open_fifo_writer(&self) -> Result<OwnedFd> {
-        let refuse = |code, reason| {
-            Err(Error::new(code, "start container")
-                .operand(&self.id)
-                .reason(reason))
-        };
-        match self.try_fifo_writer() {
-            Ok(fd) => Ok(fd),
-            Err(Errno::ENXIO) => refuse(Code::NotRunning, "cannot start a container that has stopped"),
-            Err(Errno::ENOENT) => refuse(Code::WrongState, "cannot start an already running container"),
-            Err(errno) => Err(errno).at_path("open exec fifo", self.path.join(FIFO)),
-        }
-    }
-
-    fn try_fifo_writer(&self) -> Result<OwnedFd, Errno> {
+    /// The gate's outer end, if somebody waits behind it: a byte written there lets init go on. Never waits. A gate
+    /// that a killed `start` has left behind is none.
+    pub(crate) fn gate(&self) -> Option<OwnedFd> {
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&self.fd, FIFO, flags, Mode::empty())
-    }
-
-    /// Whether somebody waits at the gate. A gate that a killed `start` has left behind is not one.
-    pub(crate) fn has_fifo(&self) -> bool {
-        self.try_fifo_writer().is_ok()
+        openat(&self.fd, FIFO, flags, Mode::empty()).ok()
     }
 
     /// Removes the gate, if it is there.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use runtime_init::Point;
 
+use super::dir::StateDir;
 use super::{Container, ExecOptions, Known, Running, State, Status, Stdio, Stream};
 use crate::cgroup::Entrance;
 use crate::error::{At, Code, Error, Result};
@@ -14,30 +15,72 @@ use crate::prepare::{Inputs, Prepared};
 use crate::spec::{Hook, NamespaceType, Process, Spec};
 use crate::sys::process::SharedPage;
 
-impl Container {
+/// A container whose configuration was read, for processes that are to be like its own one.
+///
+/// ```no_run
+/// use runtime_core::{ExecOptions, Runtime};
+/// # fn main() -> runtime_core::Result<()> {
+/// let container = Runtime::new("/run/example")?.container("web")?;
+/// let executor = container.executor()?;
+/// let mut process = executor.config().process.clone().unwrap_or_default();
+/// process.args = vec!["id".to_owned()];
+/// println!("{}", executor.exec(&process, ExecOptions::default())?.wait()?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Executor {
+    container: Container,
+    dir: StateDir,
+    spec: Spec,
+}
+
+impl Executor {
+    /// The configuration that the container was made of.
+    pub fn config(&self) -> &Spec {
+        &self.spec
+    }
+
     /// Runs another process in the container.
     ///
     /// Returns once the program was seen to be executed.
     pub fn exec(&self, process: &Process, options: ExecOptions) -> Result<Running> {
         let process = &crate::bundle::valid_process(process)?;
-        let dir = self.open()?;
-        let known = self.ready(&dir)?;
+        let container = &self.container;
+        let known = container.ready(&self.dir)?;
         match known.status {
             Status::Stopped => {
                 return Err(Error::new(Code::NotRunning, "exec")
-                    .operand(&self.id)
+                    .operand(&container.id)
                     .reason("cannot exec in a stopped container"));
             }
             Status::Paused if !options.ignore_paused => {
                 return Err(Error::new(Code::WrongState, "exec")
-                    .operand(&self.id)
+                    .operand(&container.id)
                     .reason("cannot exec in a paused container")
                     .hint("resume it, or use --ignore-paused"));
             }
             _ => {}
         }
-        let spec = self.config_of(&dir)?;
-        self.join(&spec, &known, process, None, options)
+        container.join(&self.spec, &known, process, None, options)
+    }
+}
+
+impl Container {
+    /// Reads the configuration, to execute processes by it.
+    pub fn executor(&self) -> Result<Executor> {
+        let dir = self.open()?;
+        let spec = self.config_of(&dir).map_err(|error| self.or_unready(error))?;
+        Ok(Executor {
+            container: self.clone(),
+            dir,
+            spec,
+        })
+    }
+
+    /// Runs another process in the container, see [`Executor::exec`].
+    pub fn exec(&self, process: &Process, options: ExecOptions) -> Result<Running> {
+        self.executor()?.exec(process, options)
     }
 
     fn join(
@@ -96,6 +139,7 @@ impl Container {
         Ok(Running {
             container: self.clone(),
             process: child.executed()?,
+            opened: None,
         })
     }
 

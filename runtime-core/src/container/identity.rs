@@ -1,6 +1,7 @@
 //! Who a process is beyond its pid, which may be somebody else's tomorrow.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{At, Code, Error, Result};
 use crate::sys::handle::{FileHandle, MAX_HANDLE, handle_of, open_handle};
-use crate::sys::pidfd;
+use crate::sys::{kernel_file, pidfd};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -141,7 +142,7 @@ fn boot_id() -> Result<&'static str> {
     if let Some(id) = ID.get() {
         return Ok(id);
     }
-    let id = std::fs::read_to_string(BOOT_ID).at_path("read boot id", BOOT_ID)?;
+    let id = kernel_file::text(Path::new(BOOT_ID)).at_path("read boot id", BOOT_ID)?;
     Ok(ID.get_or_init(|| id.trim_end().to_owned()))
 }
 

@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::{Cgroup, Stats};
+use crate::cgroup::{Cgroup, Layout, Stats};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::spec;
 use dir::{StateDir, StateRoot};
+pub use exec::Executor;
 pub use process::{Created, Running};
 use state::Saved;
 
@@ -56,6 +57,7 @@ const CGROUP_LIMIT: usize = 1 << 20;
 pub struct Runtime {
     root: StateRoot,
     driver: CgroupDriver,
+    layout: Arc<OnceLock<Layout>>,
     host: Arc<OnceLock<Host>>,
 }
 
@@ -76,6 +78,7 @@ impl Runtime {
         Ok(Runtime {
             root,
             driver: CgroupDriver::default(),
+            layout: Arc::default(),
             host: Arc::default(),
         })
     }
@@ -125,8 +128,17 @@ impl Runtime {
         if let Some(host) = self.host.get() {
             return Ok(host);
         }
-        let host = Host::probe()?;
+        let host = Host::probe(self.layout()?.clone())?;
         Ok(self.host.get_or_init(|| host))
+    }
+
+    /// All that is to be known of the host for a container that exists.
+    fn layout(&self) -> Result<&Layout> {
+        if let Some(layout) = self.layout.get() {
+            return Ok(layout);
+        }
+        let layout = Layout::probe()?;
+        Ok(self.layout.get_or_init(|| layout))
     }
 }
 
@@ -260,6 +272,27 @@ struct Known {
     status: Status,
     /// Its process, if that is alive.
     process: Option<OwnedFd>,
+    /// The gate that its process waits at.
+    gate: Option<OwnedFd>,
+}
+
+/// What who made a container still has open of it. It stays that container's, whoever gets the name later.
+#[derive(Debug)]
+struct Opened {
+    dir: StateDir,
+    saved: Saved,
+    cgroup: Cgroup,
+}
+
+/// The status follows from what is: whether the process lives, is frozen, or waits at the gate.
+fn status(dir: &StateDir, cgroup: &Cgroup) -> (Status, Option<OwnedFd>) {
+    if cgroup.is_frozen() {
+        return (Status::Paused, None);
+    }
+    match dir.gate() {
+        Some(gate) => (Status::Created, Some(gate)),
+        None => (Status::Running, None),
+    }
 }
 
 impl Container {
@@ -278,38 +311,38 @@ impl Container {
     }
 
     fn cgroup(&self, line: &str) -> Result<Cgroup> {
-        Cgroup::from_line(&self.runtime.host()?.cgroups, line)
+        Cgroup::from_line(self.runtime.layout()?, line)
     }
 
-    /// The status follows from what is: whether the process lives, waits at the gate, or is frozen.
     fn known(&self, dir: &StateDir) -> Result<Known> {
         let saved = Saved::load(dir)?;
-        let process = match saved.init_process.open()? {
-            Some(process) if !identity::has_ended(std::os::fd::AsFd::as_fd(&process))? => Some(process),
-            _ => None,
-        };
-        let status = match process {
-            None => Status::Stopped,
-            Some(_) if self.cgroup(&saved.cgroup)?.is_frozen() => Status::Paused,
-            Some(_) if dir.has_fifo() => Status::Created,
-            Some(_) => Status::Running,
+        let process = saved.init_process.open()?;
+        let (status, gate) = match process {
+            None => (Status::Stopped, None),
+            Some(_) => status(dir, &self.cgroup(&saved.cgroup)?),
         };
         Ok(Known {
             saved,
             status,
             process,
+            gate,
         })
     }
 
     /// As `known`, for a container that is ready; one that is being made is not.
     fn ready(&self, dir: &StateDir) -> Result<Known> {
-        self.known(dir).map_err(|error| match error.raw_os_error() {
+        self.known(dir).map_err(|error| self.or_unready(error))
+    }
+
+    /// What it means when a file is not there.
+    fn or_unready(&self, error: Error) -> Error {
+        match error.raw_os_error() {
             Some(libc::ENOENT) => Error::new(Code::WrongState, "find container")
                 .operand(&self.id)
                 .reason("is being created, or its creation was cut off")
                 .hint("`delete --force` removes what is left of it"),
             _ => error,
-        })
+        }
     }
 
     /// State as runc reports it.
@@ -357,6 +390,14 @@ impl Container {
     /// The configuration that it was made of.
     pub fn config(&self) -> Result<spec::Spec> {
         self.config_of(&self.open()?)
+    }
+
+    /// Whether `start` is going to run hooks inside the container.
+    pub fn has_start_hooks(&self) -> Result<bool> {
+        let dir = self.open()?;
+        // Most containers have no hooks here: then there is no need to read the configuration again.
+        let saved = Saved::load(&dir).map_err(|error| self.or_unready(error))?;
+        Ok(saved.later_hooks && !self.config_of(&dir)?.hooks.start_container.is_empty())
     }
 
     fn config_of(&self, dir: &StateDir) -> Result<spec::Spec> {

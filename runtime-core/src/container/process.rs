@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
-use super::Container;
+use super::identity::has_ended;
+use super::{Container, Opened, Status};
 use crate::error::{At, Error, Result};
 use crate::launch::Process;
 use crate::sys::pidfd;
@@ -32,6 +33,7 @@ use crate::sys::pidfd;
 pub struct Created {
     pub(super) container: Container,
     pub(super) process: Process,
+    pub(super) opened: Opened,
 }
 
 impl Created {
@@ -57,10 +59,17 @@ impl Created {
 
     /// Starts the process.
     pub fn start(self) -> Result<Running> {
-        self.container.start()?;
+        let Opened { dir, saved, cgroup } = &self.opened;
+        let lock = dir.lock()?;
+        let now = match has_ended(self.pidfd())? {
+            true => (Status::Stopped, None),
+            false => super::status(dir, cgroup),
+        };
+        self.container.start_at(dir, lock, saved, now)?;
         Ok(Running {
             container: self.container,
             process: self.process,
+            opened: Some(self.opened),
         })
     }
 }
@@ -72,6 +81,8 @@ impl Created {
 pub struct Running {
     pub(super) container: Container,
     pub(super) process: Process,
+    /// For the container's own process.
+    pub(super) opened: Option<Opened>,
 }
 
 impl Running {
@@ -107,6 +118,15 @@ impl Running {
                 Err(Errno::EINTR) => {}
                 status => return exit_status(status.at("wait for process")?),
             }
+        }
+    }
+
+    /// Removes the container as [`Container::delete`] does, after its own process was waited for: that much need not
+    /// be found out again. And only this container: one that got the name later stays.
+    pub fn delete(self) -> Result<()> {
+        match self.opened {
+            Some(opened) if has_ended(self.process.pidfd.as_fd())? => self.container.remove_stopped(opened),
+            _ => self.container.delete(),
         }
     }
 

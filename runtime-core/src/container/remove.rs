@@ -4,7 +4,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::dir::{self, StateDir};
-use super::{CGROUP_FILE, CGROUP_LIMIT, Container, Known, Status};
+use super::state::Saved;
+use super::{CGROUP_FILE, CGROUP_LIMIT, Container, Known, Opened, Status};
 use crate::cgroup::Cgroup;
 use crate::error::{Code, Error, Result};
 use crate::hooks;
@@ -57,13 +58,29 @@ impl Container {
             }
             self.end(known)?;
         }
-        match self.cgroup_to_clear(&dir, known.as_ref()) {
-            Ok(Some(cgroup)) => clear_cgroup(&cgroup)?,
-            Ok(None) => {}
-            Err(error) if force => tracing::warn!("{error}"),
-            Err(error) => return Err(error),
+        let cgroup = match self.cgroup_to_clear(&dir, known.as_ref()) {
+            Err(error) if force => {
+                tracing::warn!("{error}");
+                None
+            }
+            cgroup => cgroup?,
+        };
+        self.clear(dir, known.map(|known| known.saved), cgroup)
+    }
+
+    /// Removes the container by what its maker has open, after its process has ended.
+    pub(super) fn remove_stopped(&self, opened: Opened) -> Result<()> {
+        let Opened { dir, saved, cgroup } = opened;
+        let _lock = dir.lock()?;
+        self.clear(dir, Some(saved), Some(cgroup))
+    }
+
+    /// Removes what is left when the container's process is gone. Needs the lock.
+    fn clear(&self, dir: StateDir, saved: Option<Saved>, cgroup: Option<Cgroup>) -> Result<()> {
+        if let Some(cgroup) = cgroup {
+            clear_cgroup(&cgroup)?;
         }
-        self.poststop(&dir, known);
+        self.poststop(&dir, saved);
         dir.remove_all()
     }
 
@@ -121,16 +138,16 @@ impl Container {
     }
 
     /// Runs the poststop hooks. The container is gone by then, so their failures are only worth a warning.
-    fn poststop(&self, dir: &StateDir, known: Option<Known>) {
-        if known.as_ref().is_some_and(|known| !known.saved.later_hooks) {
+    fn poststop(&self, dir: &StateDir, saved: Option<Saved>) {
+        if saved.as_ref().is_some_and(|saved| !saved.later_hooks) {
             return;
         }
         let Ok(spec) = self.config_of(dir) else { return };
         if spec.hooks.poststop.is_empty() {
             return;
         }
-        let state = match known {
-            Some(known) => known.saved.report(Status::Stopped),
+        let state = match saved {
+            Some(saved) => saved.report(Status::Stopped),
             None => self.unfinished(dir, Status::Stopped),
         };
         for hook in &spec.hooks.poststop {

@@ -105,14 +105,14 @@ impl Saved {
         Ok(saved)
     }
 
-    /// Writes it, which makes the container known. Needs the lock.
-    pub(crate) fn save(&self, dir: &StateDir) -> Result<()> {
+    /// Writes what is left to be published for the container to be known. Needs the lock.
+    pub(crate) fn stage(&self, dir: &StateDir) -> Result<()> {
         let json = serde_json::to_vec(self).map_err(|error| {
             Error::new(Code::State, "write state")
                 .operand(&self.id)
                 .reason(error.to_string())
         })?;
-        dir.write(STATE, &json, 0o600)
+        dir.stage(STATE, &json, 0o600)
     }
 
     /// What `state` reports.

@@ -22,6 +22,18 @@ pub(crate) enum Kind {
     Unknown,
 }
 
+/// Whether the open directory `fd` has not been removed. Moves its offset, as [`entries`] does.
+///
+/// Only reading it tells: the number of links is none for directories of some file systems anyway.
+pub(crate) fn exists(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match fill(fd, &mut [0; 64]) {
+        // The first record may be too long for this buffer.
+        Ok(_) | Err(Errno::EINVAL) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Names in the directory `fd`, without `.` and `..`. ENOENT: the directory itself was removed.
 ///
 /// The descriptor's offset is moved, so it must not be shared with another reader.
@@ -30,21 +42,25 @@ pub(crate) fn entries(fd: BorrowedFd<'_>) -> Result<Vec<(CString, Kind)>, Errno>
     let mut found = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {
-        // SAFETY: the buffer is valid for the length given and outlives the call.
-        let got = unsafe {
-            libc::syscall(
-                libc::SYS_getdents64,
-                fd.as_raw_fd(),
-                buffer.as_mut_ptr(),
-                buffer.len(),
-            )
-        };
-        let got = Errno::result(got)? as usize;
+        let got = fill(fd, &mut buffer)?;
         if got == 0 {
             return Ok(found);
         }
         parse(&buffer[..got], &mut found)?;
     }
+}
+
+fn fill(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer is valid for the length given and outlives the call.
+    let got = unsafe {
+        libc::syscall(
+            libc::SYS_getdents64,
+            fd.as_raw_fd(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        )
+    };
+    Errno::result(got).map(|got| got as usize)
 }
 
 fn parse(mut records: &[u8], found: &mut Vec<(CString, Kind)>) -> Result<(), Errno> {

@@ -4,6 +4,7 @@ pub(crate) mod bpf;
 pub(crate) mod dirents;
 pub(crate) mod fd;
 pub(crate) mod handle;
+pub(crate) mod kernel_file;
 pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod seccomp;

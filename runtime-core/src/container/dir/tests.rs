@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use super::{StateDir, StateRoot, valid_id};
-use crate::error::Code;
+use crate::error::{Code, Result};
 use crate::testing::Scratch;
 
 fn root(scratch: &Scratch) -> StateRoot {
@@ -16,6 +16,11 @@ fn root(scratch: &Scratch) -> StateRoot {
 
 fn claimed(root: &StateRoot, id: &str) -> StateDir {
     root.claim(id).unwrap().0
+}
+
+fn write(dir: &StateDir, name: &str, bytes: &[u8]) -> Result<()> {
+    dir.stage(name, bytes, 0o600)?;
+    dir.publish(name)
 }
 
 #[test]
@@ -209,7 +214,7 @@ fn claims_against_removals() {
                             assert_eq!(owners.fetch_add(1, Ordering::SeqCst), 0, "two own the name");
                             claims.fetch_add(1, Ordering::SeqCst);
                             dir.write_new("cgroup", b"x", 0o600).unwrap();
-                            dir.write("state.json", b"{}", 0o600).unwrap();
+                            write(&dir, "state.json", b"{}").unwrap();
                             owners.fetch_sub(1, Ordering::SeqCst);
                             drop(lock);
                         }
@@ -285,8 +290,8 @@ fn files() {
     let scratch = Scratch::new();
     let root = root(&scratch);
     let dir = claimed(&root, "a");
-    dir.write("state.json", b"one", 0o600).unwrap();
-    dir.write("state.json", b"two", 0o600).unwrap();
+    write(&dir, "state.json", b"one").unwrap();
+    write(&dir, "state.json", b"two").unwrap();
     assert_eq!(dir.read("state.json", 3).unwrap(), b"two");
     let mode = std::fs::metadata(dir.path().join("state.json"))
         .unwrap()
@@ -295,7 +300,7 @@ fn files() {
     assert_eq!(mode & 0o7777, 0o600);
     // What a killed writer has left does not matter.
     std::fs::write(dir.path().join(".state.json"), "much longer than what is written").unwrap();
-    dir.write("state.json", b"three", 0o600).unwrap();
+    write(&dir, "state.json", b"three").unwrap();
     assert_eq!(dir.read("state.json", 100).unwrap(), b"three");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 
@@ -324,7 +329,7 @@ fn files_that_cannot_be_read() {
     // Nor is anything written through a link.
     symlink(scratch.path().join("planted"), path(".x")).unwrap();
     assert_eq!(
-        dir.write("x", b"y", 0o600).unwrap_err().raw_os_error(),
+        write(&dir, "x", b"y").unwrap_err().raw_os_error(),
         Some(libc::ELOOP)
     );
     assert!(!scratch.path().join("planted").exists());
@@ -335,44 +340,26 @@ fn the_gate() {
     let scratch = Scratch::new();
     let root = root(&scratch);
     let dir = claimed(&root, "a");
-    assert!(!dir.has_fifo());
-    let error = dir.open_fifo_writer().unwrap_err();
-    assert_eq!(error.code(), Code::WrongState);
-    assert!(
-        error
-            .to_string()
-            .contains("cannot start an already running container"),
-        "{error}"
-    );
+    assert!(dir.gate().is_none());
 
     let init = dir.make_fifo().unwrap();
-    assert!(dir.has_fifo());
+    assert!(dir.gate().is_some());
     let waiting = std::thread::spawn(move || {
         let mut byte = [0];
         std::fs::File::from(init).read_exact(&mut byte).map(|()| byte[0])
     });
-    std::fs::File::from(dir.open_fifo_writer().unwrap())
-        .write_all(b"s")
-        .unwrap();
+    std::fs::File::from(dir.gate().unwrap()).write_all(b"s").unwrap();
     assert_eq!(waiting.join().unwrap().unwrap(), b's');
 
     // Another test's child may have the descriptor between its fork and its exec.
     let started = Instant::now();
-    while dir.has_fifo() {
+    while dir.gate().is_some() {
         assert!(started.elapsed().as_secs() < 10, "nobody waits at it");
         std::thread::yield_now();
     }
-    let error = dir.open_fifo_writer().unwrap_err();
-    assert_eq!(error.code(), Code::NotRunning);
-    assert!(
-        error
-            .to_string()
-            .contains("cannot start a container that has stopped"),
-        "{error}"
-    );
     dir.remove_fifo().unwrap();
     dir.remove_fifo().unwrap();
-    assert_eq!(dir.open_fifo_writer().unwrap_err().code(), Code::WrongState);
+    assert!(dir.gate().is_none());
 }
 
 #[test]
@@ -384,7 +371,7 @@ fn removing_everything() {
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("kept"), "").unwrap();
     dir.make_fifo().unwrap();
-    dir.write("state.json", b"{}", 0o600).unwrap();
+    write(&dir, "state.json", b"{}").unwrap();
     symlink(&outside, dir.path().join("link")).unwrap();
     std::fs::create_dir_all(dir.path().join("notify/deeper")).unwrap();
     symlink(&outside, dir.path().join("notify/deeper/link")).unwrap();
@@ -440,7 +427,7 @@ fn descriptors_are_closed_on_exec() {
     let root = root(&scratch);
     let (dir, _lock) = root.claim("a").unwrap();
     let fifo = dir.make_fifo().unwrap();
-    let writer = dir.open_fifo_writer().unwrap();
+    let writer = dir.gate().unwrap();
     for fd in [dir.fd(), fifo.as_fd(), writer.as_fd()] {
         let flags = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFD).unwrap();
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);

@@ -1,12 +1,17 @@
 use std::os::fd::AsFd;
 
 use super::{FORMAT, Saved, date, name_in, now, timestamp, user_name};
-use crate::container::dir::{StateDir, StateRoot};
+use crate::container::dir::{STATE, StateDir, StateRoot};
 use crate::container::identity::ProcessIdentity;
 use crate::container::{State, Status};
 use crate::error::Code;
 use crate::sys::pidfd;
 use crate::testing::Scratch;
+
+fn write(dir: &StateDir, content: &[u8]) {
+    dir.stage(STATE, content, 0o600).unwrap();
+    dir.publish(STATE).unwrap();
+}
 
 fn dir(scratch: &Scratch) -> StateDir {
     StateRoot::new(scratch.path()).unwrap().claim("a").unwrap().0
@@ -37,7 +42,8 @@ fn comes_back_as_it_was() {
     let scratch = Scratch::new();
     let dir = dir(&scratch);
     let saved = saved();
-    saved.save(&dir).unwrap();
+    saved.stage(&dir).unwrap();
+    dir.publish(STATE).unwrap();
     let loaded = Saved::load(&dir).unwrap();
     assert_eq!(loaded, saved);
     assert!(loaded.init_process.open().unwrap().is_some());
@@ -76,13 +82,11 @@ fn older_and_newer_files() {
     let object = json.as_object_mut().unwrap();
     object.retain(|key, _| matches!(key.as_str(), "id" | "init_process_pid" | "init_process"));
     object.insert("unknown".to_owned(), serde_json::json!([1]));
-    dir.write("state.json", json.to_string().as_bytes(), 0o600)
-        .unwrap();
+    write(&dir, json.to_string().as_bytes());
     assert_eq!(Saved::load(&dir).unwrap().init_process, saved().init_process);
 
     json["format"] = (FORMAT + 1).into();
-    dir.write("state.json", json.to_string().as_bytes(), 0o600)
-        .unwrap();
+    write(&dir, json.to_string().as_bytes());
     assert!(
         Saved::load(&dir)
             .unwrap_err()
@@ -90,8 +94,7 @@ fn older_and_newer_files() {
             .contains("newer program")
     );
     // Also when the rest has changed beyond recognition.
-    dir.write("state.json", br#"{"format": 99, "id": {}}"#, 0o600)
-        .unwrap();
+    write(&dir, br#"{"format": 99, "id": {}}"#);
     assert!(
         Saved::load(&dir)
             .unwrap_err()
@@ -142,11 +145,11 @@ fn damaged_files_are_errors_with_a_remedy() {
         with("init_process", "x".into()),
         with("format", (-1).into()),
     ] {
-        dir.write("state.json", &content, 0o600).unwrap();
+        write(&dir, &content);
         check(&String::from_utf8_lossy(&content[..content.len().min(200)]));
     }
     for end in 0..whole.len() {
-        dir.write("state.json", &whole[..end], 0o600).unwrap();
+        write(&dir, &whole[..end]);
         check(&format!("truncated to {end}"));
     }
     std::fs::File::create(dir.path().join("state.json"))
