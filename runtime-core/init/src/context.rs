@@ -139,22 +139,6 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub(crate) fn commit(&mut self) -> Result<(), Fail> {
-        for fd in [
-            &mut self.socket,
-            &mut self.root,
-            &mut self.proc,
-            &mut self.null,
-            &mut self.empty,
-            &mut self.mount,
-            &mut self.slave,
-            &mut self.master,
-        ] {
-            sys::close(core::mem::replace(fd, NONE));
-        }
-        Ok(())
-    }
-
     /// Makes `fd` the current mount.
     pub(crate) fn set_mount(&mut self, fd: i32) {
         sys::close(core::mem::replace(&mut self.mount, fd));

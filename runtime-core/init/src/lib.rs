@@ -118,7 +118,6 @@ impl Context<'_> {
             Step::Home { uid, slot } => self.home(uid, slot),
             Step::Find { candidates } => self.find(candidates),
             Step::Signals => process::default_signals(self.program.ignored),
-            Step::Commit => self.commit(),
             Step::Gate { fifo } => process::gate(fifo),
             Step::Seccomp { program, flags } => self.seccomp(program, flags),
             Step::Exec { argv, envp } => self.exec(argv, envp),

@@ -178,14 +178,7 @@ impl Context<'_> {
             recursive: true,
             ..Attributes::default()
         };
-        let result =
-            sys::open_tree(place, c"", true).and_then(|copy| match sys::mount_setattr(copy, &attributes) {
-                Ok(()) => move_and_close(copy, place),
-                Err(fail) => {
-                    sys::close(copy);
-                    Err(fail)
-                }
-            });
+        let result = changed_copy(place, &attributes).and_then(|copy| move_and_close(copy, place));
         sys::close(place);
         result
     }
@@ -226,6 +219,21 @@ fn identity(stat: libc::statx) -> (u64, u64) {
 
 fn is_directory(stat: libc::statx) -> bool {
     stat.stx_mode as u32 & libc::S_IFMT == libc::S_IFDIR
+}
+
+/// A copy of what `place` is, and of what is mounted below, with other attributes.
+fn changed_copy(place: i32, attributes: &Attributes) -> Result<i32, Fail> {
+    if let Some(copy) = sys::open_tree_attr(place, c"", true, attributes) {
+        return Ok(copy);
+    }
+    let copy = sys::open_tree(place, c"", true)?;
+    match sys::mount_setattr(copy, attributes) {
+        Ok(()) => Ok(copy),
+        Err(fail) => {
+            sys::close(copy);
+            Err(fail)
+        }
+    }
 }
 
 /// Moves a detached mount onto `place`.

@@ -111,7 +111,7 @@ pub enum DirMode {
 /// One thing to do. Each takes one to a few system calls; none allocates.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
-    /// Closes all descriptors but these (sorted).
+    /// Closes all descriptors but these (sorted). Without the socket among them the parent is not needed from there on.
     CloseFds {
         /// What stays open.
         keep: Numbers,
@@ -386,8 +386,6 @@ pub enum Step {
     },
     /// Sets every signal to its default action and empties the signal mask.
     Signals,
-    /// Closes the socket: from here on the parent is not needed.
-    Commit,
     /// Waits for a byte.
     Gate {
         /// The exec fifo, open for reading and writing.

@@ -127,7 +127,6 @@ impl Action {
             Action::Home { uid } => ("find home of user", uid.to_string()),
             Action::Find { program, .. } => ("exec:", program.clone()),
             Action::Signals => ("reset signals", none()),
-            Action::Commit => ("commit", none()),
             Action::Loopback => ("bring up interface", "lo".into()),
             Action::Reborn => ("go on in new pid namespace", none()),
             Action::Rlimits => ("set resource limits", none()),

@@ -261,7 +261,6 @@ pub(crate) enum Action {
         candidates: Vec<String>,
     },
     Signals,
-    Commit,
     Gate,
     /// Lowers the limits to [`Plan::rlimits`].
     Rlimits,

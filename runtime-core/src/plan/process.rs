@@ -98,7 +98,7 @@ pub(crate) fn process_actions(
     actions.push(Action::KeepFds);
     actions.push(Action::Sync(Point::Ready));
     if launch.new_container {
-        actions.extend([Action::Commit, Action::CloseFds { last: true }, Action::Gate]);
+        actions.extend([Action::CloseFds { last: true }, Action::Gate]);
     }
     if let Some(profile) = launch.seccomp {
         actions.push(Action::Seccomp(Box::new(profile.clone())));

@@ -332,7 +332,6 @@ impl<'a> Builder<'a> {
             },
             Action::Signals => Step::Signals,
             Action::Rlimits => return self.rlimits(),
-            Action::Commit => Step::Commit,
             Action::Gate => match self.fifo {
                 Some(fifo) => Step::Gate { fifo },
                 None => return Ok(()),

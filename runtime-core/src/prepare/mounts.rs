@@ -35,6 +35,13 @@ pub(super) fn c_string(bytes: &[u8]) -> Result<CString> {
 /// A copy of the host's tree at `path`, with its attributes changed in order.
 pub(super) fn clone_tree(path: &Path, recursive: bool, attributes: &[Attributes]) -> Result<OwnedFd> {
     let c_path = c_string(path.as_os_str().as_bytes())?;
+    if let Some((first, others)) = attributes.split_first() {
+        let tree = sys::open_tree_attr(libc::AT_FDCWD, &c_path, recursive, first);
+        if let Some(tree) = tree.map(owned) {
+            change(&tree, others, path)?;
+            return Ok(tree);
+        }
+    }
     let fail = |fail: Fail| failed("open mount source", path, fail);
     let tree = owned(sys::open_tree(libc::AT_FDCWD, &c_path, recursive).map_err(fail)?);
     change(&tree, attributes, path)?;
