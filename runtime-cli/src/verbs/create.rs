@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use runtime_core::{Bundle, CreateOptions, Created, Result, Runtime};
+use runtime_core::{Bundle, CreateOptions, Result, Running, Runtime};
 
 use crate::args::{Arity, Flag, FlagsEnd, Matches};
 use crate::command::{Call, Command, Failure, invalid};
@@ -121,12 +121,21 @@ impl Creation {
         })
     }
 
+    /// Makes the container, reports it and starts it; `connect` gets the master of its terminal when that stays here.
+    pub fn run(self, connect: impl FnOnce(OwnedFd) -> Result<()>) -> Result<Running> {
+        let reports = self.reports;
+        self.runtime
+            .run(&self.id, &self.bundle, self.options, |pid, pidfd, console| {
+                reports.send(pid, pidfd, console)?.map_or(Ok(()), connect)
+            })
+    }
+
     /// Makes the container and reports it. A container that cannot be reported is removed again.
-    pub fn create(self) -> Result<(Created, Option<OwnedFd>)> {
+    fn create(self) -> Result<()> {
         let mut created = self.runtime.create(&self.id, &self.bundle, self.options)?;
         let console = created.take_console();
         match self.reports.send(created.pid(), created.pidfd(), console) {
-            Ok(console) => Ok((created, console)),
+            Ok(_) => Ok(()),
             Err(error) => Err(removed(&self.runtime, &self.id, error)),
         }
     }

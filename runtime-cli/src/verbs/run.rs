@@ -50,9 +50,8 @@ fn run(call: &Call) -> Result<u8> {
     let detached = matches.switch("detach");
     let creation = Creation::new(call, id, &bundle, detached)?;
     if detached {
-        let (runtime, id) = (creation.runtime.clone(), creation.id.clone());
-        let (created, _sent) = creation.create()?;
-        created.start().map_err(|error| removed(&runtime, &id, error))?;
+        // The terminal went to a socket.
+        creation.run(|_| Ok(()))?;
         return Ok(0);
     }
     attend(creation, matches.switch("keep"), !matches.switch("no-subreaper"))
@@ -61,17 +60,8 @@ fn run(call: &Call) -> Result<u8> {
 fn attend(creation: Creation, keep: bool, subreaper: bool) -> Result<u8> {
     let (runtime, id) = (creation.runtime.clone(), creation.id.clone());
     let mut foreground = Foreground::prepare(subreaper)?;
-    let (created, console) = creation.create()?;
-    let connected = console.map_or(Ok(()), |console| foreground.connect(console));
-    let running = connected.and_then(|()| created.start());
-    let running = match running {
-        Ok(running) => running,
-        Err(error) => {
-            // The terminal is to be itself again when the error is shown.
-            drop(foreground);
-            return Err(removed(&runtime, &id, error));
-        }
-    };
+    // On an error the terminal is itself again before that is shown.
+    let running = creation.run(|console| foreground.connect(console))?;
     let code = match foreground.wait(&running) {
         Ok(code) => code,
         Err(error) => return Err(removed(&runtime, &id, error)),

@@ -2,7 +2,7 @@
 //!
 //! Nothing is made that the state directory does not name already, and whatever fails takes back what was made.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use nix::fcntl::{OFlag, openat};
@@ -16,7 +16,7 @@ use super::remove::clear_cgroup;
 use super::state::{self, FORMAT, Saved};
 use super::{
     CGROUP_FILE, CONFIG_FILE, CgroupDriver, Container, CreateOptions, Created, Explained, Opened, PAGE_FILE,
-    Runtime, START_LIMIT, State, Status,
+    Running, Runtime, START_LIMIT, State, Status,
 };
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
@@ -36,31 +36,44 @@ impl Runtime {
     /// as they are, and it may have any number of threads.
     pub fn create(&self, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Created> {
         let host = self.host()?;
-        let (cgroup, plan) = self.plan(host, id, bundle, &options)?;
-        let (dir, lock) = self.root.claim(id)?;
-        let container = Container {
-            runtime: self.clone(),
-            id: id.to_owned(),
-            path: dir.path().to_owned(),
-        };
-        let creation = Creation {
-            bundle,
-            host,
-            plan: &plan,
-            container,
-            cgroup,
-            dir: Some(dir),
-            cgroup_made: false,
-            _lock: lock,
-            saved: None,
-            hooked: None,
-        };
-        creation.run(options)
+        let (cgroup, plan) = self.plan(host, id, bundle, &options, true)?;
+        let mut creation = Creation::new(self, host, id, bundle, (cgroup, &plan))?;
+        let child = creation.launch(options)?;
+        creation.commit(child)
+    }
+
+    /// Makes the container `id` of `bundle` and starts it, which takes less than to make it wait in between.
+    ///
+    /// `report` learns of the process before that executes its program: of its pid, a descriptor of it, and the master
+    /// of its terminal if it has one. On an error, also on one of `report`, nothing is left.
+    pub fn run(
+        &self,
+        id: &str,
+        bundle: &Bundle,
+        options: CreateOptions,
+        report: impl FnOnce(i32, BorrowedFd<'_>, Option<OwnedFd>) -> Result<()>,
+    ) -> Result<Running> {
+        if has_later_hooks(&bundle.spec().hooks) {
+            // They are told of a container that waits.
+            let mut created = self.create(id, bundle, options)?;
+            let console = created.take_console();
+            return report(created.pid(), created.pidfd(), console)
+                .and_then(|()| created.start())
+                .map_err(|error| match self.remove(id) {
+                    Ok(()) => error,
+                    Err(left) => error.hint(format!("the container cannot be removed either: {left}")),
+                });
+        }
+        let host = self.host()?;
+        let (cgroup, plan) = self.plan(host, id, bundle, &options, false)?;
+        let mut creation = Creation::new(self, host, id, bundle, (cgroup, &plan))?;
+        let child = creation.launch(options)?;
+        creation.execute(child, report)
     }
 
     /// What init would do for `bundle`, in order, without doing it.
     pub fn explain(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Vec<Explained>> {
-        let (cgroup, plan) = self.plan(self.host()?, id, bundle, options)?;
+        let (cgroup, plan) = self.plan(self.host()?, id, bundle, options, true)?;
         let mut lines = vec![Explained {
             by: "runtime",
             step: "make cgroup".into(),
@@ -81,6 +94,7 @@ impl Runtime {
         id: &str,
         bundle: &Bundle,
         options: &CreateOptions,
+        gate: bool,
     ) -> Result<(Cgroup, Plan)> {
         super::dir::valid_id(id)?;
         if self.driver == CgroupDriver::Systemd {
@@ -99,6 +113,7 @@ impl Runtime {
         }
         let cgroup = Cgroup::resolve(&host.cgroups, spec.linux.cgroups_path.as_deref(), id)?;
         let options = Options {
+            gate,
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
@@ -128,16 +143,52 @@ struct Creation<'a> {
     hooked: Option<State>,
 }
 
-impl Creation<'_> {
-    fn run(mut self, options: CreateOptions) -> Result<Created> {
+impl<'a> Creation<'a> {
+    /// Takes the name.
+    fn new(
+        runtime: &Runtime,
+        host: &'a Host,
+        id: &str,
+        bundle: &'a Bundle,
+        (cgroup, plan): (Cgroup, &'a Plan),
+    ) -> Result<Creation<'a>> {
+        let (dir, lock) = runtime.root.claim(id)?;
+        let container = Container {
+            runtime: runtime.clone(),
+            id: id.to_owned(),
+            path: dir.path().to_owned(),
+        };
+        Ok(Creation {
+            bundle,
+            host,
+            plan,
+            container,
+            cgroup,
+            dir: Some(dir),
+            cgroup_made: false,
+            _lock: lock,
+            saved: None,
+            hooked: None,
+        })
+    }
+
+    fn dir(&self) -> Result<&StateDir> {
+        self.dir.as_ref().ok_or_else(|| Error::new(Code::State, "create"))
+    }
+
+    /// Makes everything, up to where init is ready.
+    fn launch(&mut self, options: CreateOptions) -> Result<Child<'a>> {
         check_rootfs(self.bundle)?;
-        let dir = self
-            .dir
-            .as_ref()
-            .ok_or_else(|| Error::new(Code::State, "create"))?;
+        let dir = self.dir()?;
         dir.write_new(CGROUP_FILE, self.cgroup.to_line().as_bytes(), 0o600)?;
-        let page = SharedPage::map(Some(page_file(dir)?.as_fd())).at("map page of init")?;
-        let fifo = dir.make_fifo()?;
+        // What `start` needs, when that is left to another program.
+        let (file, fifo) = match self.plan.has_gate() {
+            true => (Some(page_file(dir)?), Some(dir.make_fifo()?)),
+            false => (None, None),
+        };
+        let page = SharedPage::map(file.as_ref().map(AsFd::as_fd)).at("map page of init")?;
+        // Closed before there is a child that would get a copy.
+        drop(file);
         self.cgroup.create_birthplace(&self.plan.resources)?;
         let (socket, child_socket) = launch::pair()?;
         let inputs = Inputs {
@@ -145,7 +196,7 @@ impl Creation<'_> {
             extra_fds: options.extra_fds,
             birthplace: self.cgroup.birthplace()?,
             tasks: self.cgroup.tasks(),
-            fifo: Some(fifo),
+            fifo,
             container: None,
             socket: child_socket,
         };
@@ -168,13 +219,12 @@ impl Creation<'_> {
         self.cgroup.apply(&self.plan.resources, &self.plan.devices)?;
         child.supply(self.cgroup.entrance()?.tasks)?;
         // Nobody needs these files yet, so they are written while init works.
-        if let Some(dir) = &self.dir {
-            dir.write_new(CONFIG_FILE, &self.bundle.json()?, 0o600)?;
-        }
+        let json = self.bundle.json()?;
+        self.dir()?.write_new(CONFIG_FILE, &json, 0o600)?;
         self.stage(&child)?;
         while self.attend(&mut child)? != Point::Ready {}
         child.limit()?;
-        self.commit(child)
+        Ok(child)
     }
 
     /// Does what is due at the next point, and lets init go on unless it is the last.
@@ -226,9 +276,7 @@ impl Creation<'_> {
             None => {
                 let identity = ProcessIdentity::of(child.pid(), child.pidfd()?)?;
                 let saved = self.saved(child.pid(), identity);
-                if let Some(dir) = &self.dir {
-                    saved.stage(dir)?;
-                }
+                saved.stage(self.dir()?)?;
                 saved
             }
         };
@@ -264,22 +312,47 @@ impl Creation<'_> {
         )
     }
 
+    /// Makes the container known.
+    fn publish(&mut self, child: &Child<'_>) -> Result<()> {
+        self.stage(child)?;
+        self.dir()?.publish(STATE)
+    }
+
     /// Makes the container known, then lets its process off the leash.
     fn commit(mut self, mut child: Child<'_>) -> Result<Created> {
-        let saved = self.stage(&child)?.clone();
-        let lost = || Error::new(Code::State, "create");
-        self.dir.as_ref().ok_or_else(lost)?.publish(STATE)?;
+        self.publish(&child)?;
         child.answer(Point::Ready)?;
-        // From here on it is a container like any other.
-        let dir = self.dir.take().ok_or_else(lost)?;
         Ok(Created {
             container: self.container.clone(),
+            opened: self.complete()?,
             process: child.commit()?,
-            opened: Opened {
-                dir,
-                saved,
-                cgroup: self.cgroup.clone(),
-            },
+        })
+    }
+
+    /// Makes the container known, and sees its process execute the program.
+    fn execute(
+        mut self,
+        mut child: Child<'_>,
+        report: impl FnOnce(i32, BorrowedFd<'_>, Option<OwnedFd>) -> Result<()>,
+    ) -> Result<Running> {
+        self.publish(&child)?;
+        let console = child.take_console();
+        report(child.pid(), child.pidfd()?, console)?;
+        child.answer(Point::Ready)?;
+        Ok(Running {
+            container: self.container.clone(),
+            process: child.executed()?,
+            opened: Some(self.complete()?),
+        })
+    }
+
+    /// From here on it is a container like any other, and not taken back any more.
+    fn complete(&mut self) -> Result<Opened> {
+        let lost = || Error::new(Code::State, "create");
+        Ok(Opened {
+            saved: self.saved.take().ok_or_else(lost)?,
+            dir: self.dir.take().ok_or_else(lost)?,
+            cgroup: self.cgroup.clone(),
         })
     }
 }

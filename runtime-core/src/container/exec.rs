@@ -96,6 +96,7 @@ impl Container {
             .as_ref()
             .ok_or_else(|| Error::new(Code::NotRunning, "exec").operand(&self.id))?;
         let choices = Options {
+            gate: false,
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: options.preserve_fds,

@@ -167,6 +167,11 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// Takes the master of its terminal, which it has sent.
+    pub(crate) fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
     /// The process is complete and on its own.
     pub(crate) fn commit(mut self) -> Result<Process> {
         let pidfd = self

@@ -16,6 +16,8 @@ use crate::spec::{IdMapping, NamespaceType, Spec};
 /// What the caller chose, beside the configuration.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
+    /// Whether the process waits to be started.
+    pub(crate) gate: bool,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) preserve_fds: u32,
@@ -91,6 +93,7 @@ pub(crate) fn plan(
     let launch = Launch {
         seccomp: spec.linux.seccomp.as_ref(),
         new_container: true,
+        gate: options.gate,
         program: None,
         personality: spec.linux.personality.as_ref(),
     };

@@ -74,6 +74,7 @@ pub(crate) fn plan_exec(
     let launch = Launch {
         seccomp: spec.linux.seccomp.as_ref(),
         new_container: false,
+        gate: false,
         program,
         personality: spec.linux.personality.as_ref(),
     };

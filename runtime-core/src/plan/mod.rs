@@ -54,6 +54,11 @@ impl Plan {
     pub(crate) fn is_mapped(&self) -> bool {
         self.mappings.is_some() || self.time_offsets.is_some()
     }
+
+    /// Whether the process waits to be started.
+    pub(crate) fn has_gate(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Gate))
+    }
 }
 
 /// Identity mappings in the kernel's format, `inside outside count` a line.

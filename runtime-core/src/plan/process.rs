@@ -11,8 +11,10 @@ use crate::spec::{Capabilities, Personality, Process, Seccomp};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Launch<'a> {
     pub(crate) seccomp: Option<&'a Seccomp>,
-    /// Whether the process starts the container, and so waits at the gate.
+    /// Whether the process starts the container.
     pub(crate) new_container: bool,
+    /// Whether it waits to be started, without whoever made it.
+    pub(crate) gate: bool,
     /// What to execute, where it is not the first argument.
     pub(crate) program: Option<&'a str>,
     pub(crate) personality: Option<&'a Personality>,
@@ -97,7 +99,7 @@ pub(crate) fn process_actions(
     actions.push(Action::Signals);
     actions.push(Action::KeepFds);
     actions.push(Action::Sync(Point::Ready));
-    if launch.new_container {
+    if launch.gate {
         actions.extend([Action::CloseFds { last: true }, Action::Gate]);
     }
     if let Some(profile) = launch.seccomp {
