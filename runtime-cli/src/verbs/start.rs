@@ -21,12 +21,7 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(call: &Call) -> Result<u8> {
-    let container = call.container()?;
-    // Only these hooks run inside the container; without them nothing is started here that could reach for
-    // this program.
-    if container.has_start_hooks()? {
-        guard::enter()?;
-    }
-    container.start()?;
+    // Without hooks inside the container nothing is started here that could reach for this program.
+    call.container()?.start_guarded(guard::enter)?;
     Ok(0)
 }

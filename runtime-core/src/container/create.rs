@@ -431,10 +431,16 @@ impl Container {
     ///
     /// Returns once the program was seen to be executed; an error of the execution is this call's error.
     pub fn start(&self) -> Result<()> {
+        self.start_guarded(|| Ok(()))
+    }
+
+    /// As [`start`](Self::start). Should it have to run hooks inside the container, `guard` is called before, to keep
+    /// them from whatever of this program they could reach; nothing is done by then, and `guard` need not return.
+    pub fn start_guarded(&self, guard: impl FnOnce() -> Result<()>) -> Result<()> {
         let dir = self.open()?;
         let lock = dir.lock()?;
         let known = self.ready(&dir)?;
-        self.start_at(&dir, lock, &known.saved, (known.status, known.gate))
+        self.start_at(&dir, lock, &known.saved, (known.status, known.gate), guard)
     }
 
     /// Starts what `saved` is about, if it waits at the gate.
@@ -444,6 +450,7 @@ impl Container {
         lock: Lock,
         saved: &Saved,
         now: (Status, Option<OwnedFd>),
+        guard: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let gate = match now {
             (Status::Created, Some(gate)) => gate,
@@ -465,6 +472,9 @@ impl Container {
             false => None,
         };
         if let Some((spec, state)) = &hooked {
+            if !spec.hooks.start_container.is_empty() {
+                guard()?;
+            }
             self.start_container_hooks(spec, state)
                 .inspect_err(|_| self.give_up())?;
         }

@@ -392,14 +392,6 @@ impl Container {
         self.config_of(&self.open()?)
     }
 
-    /// Whether `start` is going to run hooks inside the container.
-    pub fn has_start_hooks(&self) -> Result<bool> {
-        let dir = self.open()?;
-        // Most containers have no hooks here: then there is no need to read the configuration again.
-        let saved = Saved::load(&dir).map_err(|error| self.or_unready(error))?;
-        Ok(saved.later_hooks && !self.config_of(&dir)?.hooks.start_container.is_empty())
-    }
-
     fn config_of(&self, dir: &StateDir) -> Result<spec::Spec> {
         let json = dir.read(CONFIG_FILE, crate::bundle::MAX_CONFIG)?;
         crate::bundle::stored_spec(&self.path.join(CONFIG_FILE), &json)

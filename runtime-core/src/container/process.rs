@@ -65,7 +65,7 @@ impl Created {
             true => (Status::Stopped, None),
             false => super::status(dir, cgroup),
         };
-        self.container.start_at(dir, lock, saved, now)?;
+        self.container.start_at(dir, lock, saved, now, || Ok(()))?;
         Ok(Running {
             container: self.container,
             process: self.process,
