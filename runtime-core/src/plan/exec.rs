@@ -27,11 +27,7 @@ pub(crate) fn plan_exec(
             flags |= clone_flag(kind);
         }
     }
-    let mut actions = vec![
-        Action::CloseFds { last: false },
-        Action::JoinCgroup,
-        Action::Undumpable,
-    ];
+    let mut actions = vec![Action::CloseFds { last: false }, Action::Undumpable];
     if flags != 0 {
         actions.push(Action::JoinContainer { flags });
     }
@@ -71,6 +67,9 @@ pub(crate) fn plan_exec(
             uid: process.user.uid,
         });
     }
+    // Late, because everything allocated from then on is charged to the container, and because its files are opened
+    // meanwhile; on version 2 it was at birth.
+    actions.push(Action::JoinCgroup);
     let launch = Launch {
         seccomp: spec.linux.seccomp.as_ref(),
         new_container: false,
