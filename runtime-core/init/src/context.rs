@@ -96,19 +96,19 @@ impl<'a> Context<'a> {
         unsafe { self.program.supplies.add(supply.0 as usize).read() }
     }
 
-    /// Receives `count` descriptors, in as many messages as they take; they get no number below `base`.
+    /// Receives `count` descriptors, in as many messages as they take, and at least one message; they get no number
+    /// below `base`.
     pub(crate) fn receive(&mut self, count: u32, base: i32) -> Result<(), Fail> {
         let mut received = 0;
-        while received < count as usize {
+        loop {
             // SAFETY: the table is that long, and nobody else looks at it meanwhile.
             let table = unsafe {
                 let start = self.program.supplies.add(received);
                 core::slice::from_raw_parts_mut(start, count as usize - received)
             };
-            let got = match sys::receive_fds(self.socket, table)? {
+            let Some(got) = sys::receive_fds(self.socket, table)? else {
                 // The parent is gone: nobody would know of this process.
-                0 => sys::exit(1),
-                got => got,
+                sys::exit(1)
             };
             for fd in &mut table[..got] {
                 if *fd < base {
@@ -117,8 +117,10 @@ impl<'a> Context<'a> {
                 }
             }
             received += got;
+            if received == count as usize {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Stops at `point`. The console's master goes along with the last one.

@@ -3,8 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use runtime_init::Point;
-
 use super::dir::StateDir;
 use super::{Container, ExecOptions, Known, Running, State, Status, Stdio, Stream};
 use crate::cgroup::Entrance;
@@ -127,14 +125,10 @@ impl Container {
             .any(|namespace| namespace.kind == NamespaceType::Pid);
         let namespace = joins_pid.then_some(pidfd.as_fd());
         let mut child = Child::launch(&plan, prepared, page, socket, namespace)?;
+        child.limit()?;
         child.supply(tasks)?;
-        loop {
+        if process.terminal {
             let point = child.next_point()?;
-            if point == Point::Ready {
-                child.limit()?;
-                child.answer(point)?;
-                break;
-            }
             child.answer(point)?;
         }
         Ok(Running {

@@ -83,13 +83,16 @@ pub(super) fn answer(socket: BorrowedFd<'_>, point: Point) -> Result<(), Errno> 
     send(socket.as_raw_fd(), &[point as u8], MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
-/// Sends descriptors, in as many messages as they take.
+/// Sends descriptors, in as many messages as they take, and at least one: init waits for it.
 pub(super) fn supply(socket: BorrowedFd<'_>, fds: &[OwnedFd]) -> Result<(), Errno> {
     let numbers: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    for numbers in numbers.chunks(sys::MAX_FDS) {
+    let send = |rights: &[ControlMessage<'_>]| {
         let byte = [IoSlice::new(&[0])];
-        let rights = [ControlMessage::ScmRights(numbers)];
-        sendmsg::<()>(socket.as_raw_fd(), &byte, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+        sendmsg::<()>(socket.as_raw_fd(), &byte, rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    };
+    if numbers.is_empty() {
+        return send(&[]);
     }
-    Ok(())
+    let mut messages = numbers.chunks(sys::MAX_FDS);
+    messages.try_for_each(|numbers| send(&[ControlMessage::ScmRights(numbers)]))
 }

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use runtime_init::Point;
-
 use super::container::Options;
 use super::process::{Launch, is_labelled, process_actions};
 use super::{Action, Plan, clone_flag};
@@ -78,7 +76,6 @@ pub(crate) fn plan_exec(
         personality: spec.linux.personality.as_ref(),
     };
     process_actions(&mut actions, process, launch)?;
-    debug_assert!(actions.contains(&Action::Sync(Point::Ready)));
     Ok(Plan {
         actions,
         rlimits: process.rlimits.clone(),

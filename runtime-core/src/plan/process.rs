@@ -98,7 +98,10 @@ pub(crate) fn process_actions(
     });
     actions.push(Action::Signals);
     actions.push(Action::KeepFds);
-    actions.push(Action::Sync(Point::Ready));
+    // One that joins a container is waited for by its exec; there is only its terminal to be handed over.
+    if launch.new_container || process.terminal {
+        actions.push(Action::Sync(Point::Ready));
+    }
     if launch.gate {
         actions.extend([Action::CloseFds { last: true }, Action::Gate]);
     }

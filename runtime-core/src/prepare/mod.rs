@@ -77,6 +77,7 @@ impl<'a> Prepared<'a> {
             fifo: None,
             empty: None,
             supplies: Supplies::default(),
+            receives: false,
         };
         builder.check_preserved()?;
         builder.fifo = inputs.fifo.take().map(|fifo| builder.hold(fifo)).transpose()?;
@@ -135,6 +136,8 @@ struct Builder<'a> {
     keep: Vec<i32>,
     fifo: Option<i32>,
     empty: Option<Supply>,
+    /// Whether the steps so far receive the supplies.
+    receives: bool,
     supplies: Supplies<'a>,
 }
 
@@ -176,7 +179,7 @@ impl<'a> Builder<'a> {
 
     /// What follows needs something that is made beside init, so init has to have it by then.
     fn receive(&mut self) {
-        if self.supplies.len() == 0 {
+        if !std::mem::replace(&mut self.receives, true) {
             self.steps.push(Step::Receive {
                 count: 0,
                 base: self.base,
@@ -189,8 +192,8 @@ impl<'a> Builder<'a> {
             Action::CloseFds { .. } => Step::CloseFds { keep: LATER },
             Action::Nothing => return Ok(()),
             Action::JoinCgroup => {
+                self.receive();
                 for _ in 0..inputs.tasks {
-                    self.receive();
                     let file = self.supplies.task();
                     self.steps.push(Step::JoinCgroup { file });
                 }

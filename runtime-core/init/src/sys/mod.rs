@@ -140,8 +140,8 @@ pub(crate) fn write_all(fd: i32, bytes: &[u8]) -> Result<(), Fail> {
 /// Descriptors that one message can carry, see unix(7).
 pub const MAX_FDS: usize = 253;
 
-/// Receives one message and the descriptors that come with it; 0 when the other end is closed.
-pub(crate) fn receive_fds(socket: i32, into: &mut [c_int]) -> Result<usize, Fail> {
+/// Receives one message and the descriptors that come with it; `None` when the other end is closed.
+pub(crate) fn receive_fds(socket: i32, into: &mut [c_int]) -> Result<Option<usize>, Fail> {
     #[repr(C, align(8))]
     struct Control([u8; size_of::<libc::cmsghdr>() + MAX_FDS * size_of::<c_int>() + 8]);
     let mut control = Control([0; _]);
@@ -172,28 +172,30 @@ pub(crate) fn receive_fds(socket: i32, into: &mut [c_int]) -> Result<usize, Fail
         }
     };
     if length == 0 {
-        return Ok(0);
+        return Ok(None);
     }
     if message.msg_flags & libc::MSG_CTRUNC != 0 {
         return Err(Fail::new(Call::Recv, libc::EMFILE));
     }
     // SAFETY: the kernel has filled the message in.
     let header = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    if header.is_null() {
+        return Ok(Some(0));
+    }
     // SAFETY: not null, it points to the first header in the buffer, which is aligned for one.
-    let rights = !header.is_null()
-        && unsafe { ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) };
-    if !rights {
+    let kind = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
+    if kind != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
         return Err(Fail::new(Call::Recv, libc::EPROTO));
     }
     // SAFETY: as above; the length counts the header.
     let count = unsafe { ((*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize) / size_of::<c_int>() };
-    if count == 0 || count > into.len() {
+    if count > into.len() {
         return Err(Fail::new(Call::Recv, libc::EPROTO));
     }
     // SAFETY: the data are that many descriptors, and lie within the buffer.
     let data = unsafe { core::slice::from_raw_parts(libc::CMSG_DATA(header).cast::<c_int>(), count) };
     into[..count].copy_from_slice(data);
-    Ok(count)
+    Ok(Some(count))
 }
 
 /// A copy of `fd` with a number of `base` at least, closed by an exec.
